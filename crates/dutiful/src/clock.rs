@@ -1,0 +1,168 @@
+//! Time as an input: the only file that asks the machine what time it is.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+
+use crate::error::InvalidJob;
+
+/// A time in µs since 1970-01-01T00:00:00Z, between then and the end of the year 9999.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// 9999-12-31T23:59:59.999999Z, the last time that a job can be scheduled for.
+    pub const MAX: Self = Self(253_402_300_799_999_999);
+
+    /// Returns the time, clamped to what a store can keep.
+    pub const fn from_us(us: i64) -> Self {
+        if us < 0 {
+            return Self(0);
+        }
+        if us > Self::MAX.0 { Self::MAX } else { Self(us) }
+    }
+
+    /// Returns µs since 1970.
+    pub const fn us(self) -> i64 {
+        self.0
+    }
+
+    /// Returns this time and a while, at most the end of the year 9999.
+    pub fn plus(self, while_: Duration) -> Self {
+        Self::from_us(self.0.saturating_add(micros(while_)))
+    }
+
+    /// Returns this time less a while, at least 1970.
+    pub fn minus(self, while_: Duration) -> Self {
+        Self::from_us(self.0.saturating_sub(micros(while_)))
+    }
+
+    /// Returns how long ago `earlier` was, zero when it lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0).max(0) as u64)
+    }
+
+    /// Returns the time of a [`SystemTime`].
+    ///
+    /// # Errors
+    /// [`InvalidJob::Time`] before 1970 or after 9999.
+    pub fn from_system(at: SystemTime) -> Result<Self, InvalidJob> {
+        let outside = || InvalidJob::Time { given: format!("{at:?}") };
+        let since = at.duration_since(UNIX_EPOCH).map_err(|_| outside())?;
+        let us = i64::try_from(since.as_micros()).map_err(|_| outside())?;
+        if us > Self::MAX.0 { Err(outside()) } else { Ok(Self(us)) }
+    }
+}
+
+/// Returns whole µs, saturating.
+pub(crate) fn micros(while_: Duration) -> i64 {
+    i64::try_from(while_.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = jiff::Timestamp::from_microsecond(self.0).map_err(|_| fmt::Error)?;
+        write!(f, "{time:.6}")
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = InvalidJob;
+    /// Parses RFC 3339 (`2026-11-23T18:00:00Z`).
+    fn from_str(text: &str) -> Result<Self, InvalidJob> {
+        let outside = || InvalidJob::Time { given: crate::id::clip(text) };
+        let time: jiff::Timestamp = text.parse().map_err(|_| outside())?;
+        let us = time.as_microsecond();
+        if (0..=Self::MAX.0).contains(&us) { Ok(Self(us)) } else { Err(outside()) }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// Where a store of this process takes the time from.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug, Default)]
+enum Source {
+    #[default]
+    Machine,
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// Returns the clock of this machine.
+    pub fn machine() -> Self {
+        Self::default()
+    }
+
+    /// Returns a clock that stands at `at` until somebody moves it.
+    pub fn manual(at: Timestamp) -> Self {
+        Self(Source::Manual(Arc::new(AtomicI64::new(at.us()))))
+    }
+
+    /// Returns the time.
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::Machine => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Timestamp::from_us(micros(since))
+            }
+            Source::Manual(us) => Timestamp::from_us(us.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Moves a manual clock forward; the machine's clock stays as it is.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Manual(us) = &self.0 {
+            us.fetch_add(micros(by), Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a manual clock, backwards too; the machine's clock stays as it is.
+    pub fn set(&self, at: Timestamp) {
+        if let Source::Manual(us) = &self.0 {
+            us.store(at.us(), Ordering::SeqCst);
+        }
+    }
+}
+
+/// A point on the clock that counts suspended time too (`CLOCK_BOOTTIME`), unlike
+/// [`std::time::Instant`]: a worker that slept must know that its leases went on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct BootTime(Duration);
+
+impl BootTime {
+    pub(crate) fn now() -> Self {
+        let t = rustix::time::clock_gettime(BOOT_CLOCK);
+        Self(Duration::new(t.tv_sec.max(0) as u64, t.tv_nsec.clamp(0, 999_999_999) as u32))
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        Self::now().0.saturating_sub(self.0)
+    }
+
+    /// Returns the time between `earlier` and this point.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+#[cfg(target_os = "linux")]
+const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;

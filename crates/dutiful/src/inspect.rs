@@ -1,0 +1,210 @@
+//! What people and programs can see: jobs, attempts, queues, numbers.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::clock::Timestamp;
+use crate::id::{JobId, Name, WorkerId};
+use crate::job::{Delivery, State};
+use crate::store::{DeadReason, Failure};
+
+/// Most jobs on one page.
+pub const PAGE_MAX: usize = 1000;
+/// Most rows that a filtered page examines before it returns a cursor to go on from.
+pub const EXAMINED_MAX: usize = 50_000;
+
+/// Everything about one job. In JSON the names of the design's metadata, times in RFC 3339.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobInfo {
+    /// The id.
+    pub id: JobId,
+    /// The type.
+    #[serde(rename = "type")]
+    pub job_type: Name,
+    /// Where it stands.
+    pub state: State,
+    /// The queue.
+    pub queue: Name,
+    /// Lower runs first.
+    pub priority: u16,
+    /// The payload; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Box<RawValue>>,
+    /// Bytes of the payload.
+    pub payload_bytes: usize,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    /// When it may run (again).
+    pub scheduled_for: Timestamp,
+    /// Claims so far.
+    pub attempt: u32,
+    /// Errors and timeouts so far.
+    pub failures: u32,
+    /// Stalls in a row.
+    pub crashes: u32,
+    /// Failures after which it is dead.
+    pub max_attempts: u32,
+    /// How long one attempt may run, in ms.
+    pub timeout_ms: u64,
+    /// The caller's correlation id, else the job's id.
+    pub correlation_id: String,
+    /// W3C trace context.
+    pub trace_parent: Option<String>,
+    /// Its group.
+    pub group: Option<String>,
+    /// Its unique key.
+    pub unique_key: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// What a crash does to it.
+    pub delivery: Delivery,
+    /// When its last attempt began.
+    pub last_attempt_at: Option<Timestamp>,
+    /// When it ended for good.
+    pub finished_at: Option<Timestamp>,
+    /// What the last attempt failed with.
+    pub last_error: Option<Failure>,
+    /// Why it is dead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_reason: Option<DeadReason>,
+    /// What the handler returned; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Box<RawValue>>,
+    /// The attempt log, oldest first; absent in lists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptInfo>,
+}
+
+/// One attempt of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AttemptInfo {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Who ran it.
+    pub worker: WorkerId,
+    /// Host and process of the worker, if still known.
+    pub worker_name: Option<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended; `None` while it runs.
+    pub finished_at: Option<Timestamp>,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// What it failed with.
+    pub error: Option<Failure>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// It runs still.
+    Running,
+    /// Succeeded.
+    Completed,
+    /// Failed, and the job was (or will be) tried again.
+    Failed,
+    /// Failed for the last time.
+    Dead,
+    /// The handler asked for a later run.
+    Snoozed,
+    /// The worker gave it back while stopping.
+    Released,
+    /// The worker died or could not renew its lease.
+    Stalled,
+    /// Stopped on request.
+    Cancelled,
+    /// At-most-once: claimed, and nothing heard since.
+    Unknown,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In this state.
+    pub state: Option<State>,
+    /// In this queue.
+    pub queue: Option<Name>,
+    /// Of this type.
+    pub job_type: Option<Name>,
+    /// Older than this id (the cursor of the page before).
+    pub before: Option<JobId>,
+    /// At most so many (default 50, at most 1000).
+    pub limit: Option<usize>,
+}
+
+/// A page of jobs, newest first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Page {
+    /// The jobs.
+    pub jobs: Vec<JobInfo>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<JobId>,
+}
+
+/// A queue and how many jobs stand in it.
+#[derive(Clone, Debug, Serialize)]
+pub struct QueueInfo {
+    /// Its name.
+    pub queue: Name,
+    /// Its numbers.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Age of the oldest pending job in seconds.
+    pub oldest_pending_s: f64,
+    /// True while no claims are allowed.
+    pub paused: bool,
+}
+
+/// How many jobs stand in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Due and waiting for a worker.
+    pub pending: u64,
+    /// Waiting for a time.
+    pub scheduled: u64,
+    /// Under a lease.
+    pub active: u64,
+    /// Waiting for a retry.
+    pub failed: u64,
+    /// Succeeded, still on record.
+    pub completed: u64,
+    /// In the dead letter queue.
+    pub dead: u64,
+    /// Stopped, still on record.
+    pub cancelled: u64,
+    /// Leases rescued since the store was made.
+    pub stalled_total: u64,
+}
+
+impl Counts {
+    /// Adds another queue's numbers.
+    pub fn add(&mut self, other: &Counts) {
+        self.pending += other.pending;
+        self.scheduled += other.scheduled;
+        self.active += other.active;
+        self.failed += other.failed;
+        self.completed += other.completed;
+        self.dead += other.dead;
+        self.cancelled += other.cancelled;
+        self.stalled_total += other.stalled_total;
+    }
+}
+
+/// The numbers of a store.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Stats {
+    /// Over all queues.
+    pub totals: Counts,
+    /// By queue, in the order of their names.
+    pub queues: Vec<QueueInfo>,
+    /// What a person should look at, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Returns seconds with milliseconds, as JSON shows ages.
+pub(crate) fn seconds(age: Duration) -> f64 {
+    (age.as_millis() as f64) / 1000.0
+}

@@ -1,0 +1,437 @@
+//! The seam between the engine and the stores: plain data in, plain data out, one method a verb.
+//!
+//! Every verb takes and gives batches, compares with the store's own clock only, and is atomic: its
+//! answer means that all of it is durable. The `conformance` tests are written against this trait.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::{Fence, JobId, Name, WorkerId};
+use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats};
+use crate::job::{Delivery, Record, State, TypeDefaults};
+
+pub(crate) mod connect;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+/// The answer of a verb: boxed, so that `dyn Store` works.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// What keeps jobs: a SQLite file, Postgres, or Redis. Users hold it through a `Client`.
+pub trait Store: Send + Sync + 'static {
+    /// Returns what this store is and promises.
+    fn facts(&self) -> Facts;
+
+    /// Stores jobs. A repeated id, or a live job with the same unique key, changes nothing.
+    fn enqueue(&self, jobs: Vec<Record>) -> Reply<'_, Vec<Enqueued>>;
+
+    /// Takes due jobs of known types under a lease, by lane, then priority, then time.
+    fn claim(&self, ask: ClaimRequest) -> Reply<'_, Vec<Claimed>>;
+
+    /// Writes how attempts ended, each only if its fence still holds; the answers keep the order.
+    fn finish(&self, worker: WorkerId, ends: Vec<Finish>) -> Reply<'_, Vec<Held>>;
+
+    /// Renews leases; says for each whether it is still held and whether a cancel was asked.
+    fn heartbeat(&self, ask: HeartbeatRequest) -> Reply<'_, Vec<Beat>>;
+
+    /// Returns the attempts of this worker that somebody asked to cancel.
+    fn cancel_requests(&self, worker: WorkerId) -> Reply<'_, Vec<JobId>>;
+
+    /// Says which of these leases exist still, to learn how an unknown outcome ended.
+    fn held(&self, fences: Vec<Fence>) -> Reply<'_, Vec<Held>>;
+
+    /// Stops jobs: waiting ones at once, active ones when their worker hears of it.
+    fn cancel(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>>;
+
+    /// Puts dead, failed or cancelled jobs back into the queue, due now.
+    fn retry(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>>;
+
+    /// Takes dead jobs out of the dead letter queue; they stay on record as cancelled.
+    fn discard(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>>;
+
+    /// Gives waiting jobs another time.
+    fn reschedule(&self, ids: Vec<JobId>, at: Timestamp) -> Reply<'_, Vec<Change>>;
+
+    /// Removes every trace of jobs that are not active.
+    fn delete(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>>;
+
+    /// Stops (or lets go on) claims from a queue; says whether that changed anything.
+    fn pause(&self, queue: Name, paused: bool) -> Reply<'_, bool>;
+
+    /// Returns one job with its attempts, or `None`.
+    fn show(&self, id: JobId) -> Reply<'_, Option<JobInfo>>;
+
+    /// Returns jobs, newest first, without payloads and attempts.
+    fn list(&self, filter: Filter) -> Reply<'_, Page>;
+
+    /// Returns all queues that hold live jobs, have a tally, or are paused.
+    fn queues(&self) -> Reply<'_, Vec<QueueInfo>>;
+
+    /// Returns totals, queues and warnings.
+    fn stats(&self) -> Reply<'_, Stats>;
+
+    /// Writes a worker's presence and the settings of its types, for others to read.
+    fn register(&self, worker: WorkerCard) -> Reply<'_, ()>;
+
+    /// Returns the settings that workers registered for these types.
+    fn types(&self, types: Vec<Name>) -> Reply<'_, Vec<TypeDefaults>>;
+
+    /// Takes or renews the leadership for `ttl`; the term grows with every change of the leader.
+    fn lead(&self, worker: WorkerId, ttl: Duration) -> Reply<'_, Leadership>;
+
+    /// Gives the leadership back, so that another process need not wait for its end.
+    fn abdicate(&self, worker: WorkerId, term: i64) -> Reply<'_, ()>;
+
+    /// Moves scheduled jobs that are due into the queue; at most `limit`.
+    fn promote(&self, term: i64, limit: usize) -> Reply<'_, Promoted>;
+
+    /// Puts stalled jobs back into the queue, or declares them dead after too many crashes.
+    fn rescue(&self, term: i64, ask: RescueRequest) -> Reply<'_, Vec<Rescued>>;
+
+    /// Deletes what retention no longer keeps, a bounded piece at a time; says how many rows.
+    fn prune(&self, term: i64, keep: Retention) -> Reply<'_, usize>;
+
+    /// Folds the tally's rows into totals; says how many.
+    fn fold(&self, term: i64) -> Reply<'_, usize>;
+
+    /// Begins a remembered effect: runs it, waits for another, or returns its stored result.
+    fn once(&self, ask: OnceRequest) -> Reply<'_, Once>;
+
+    /// Stores the result of a remembered effect, if the fence still holds; `None` forgets it.
+    fn once_store(&self, key: String, fence: Fence, result: Option<Vec<u8>>) -> Reply<'_, Held>;
+
+    /// Resolves when something may have become claimable: a hint, never a promise.
+    fn doorbell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Brings the schema to `version` (`None`: the newest); returns what it was and is.
+    fn migrate(&self, version: Option<i64>) -> Reply<'_, Migrated>;
+
+    /// Lets go of the store after what was already asked is done.
+    fn close(&self) -> Reply<'_, ()>;
+
+    /// Returns this value as `Any`, so that a transaction finds the store it belongs to.
+    fn as_any(&self) -> &dyn std::any::Any;
+}
+
+/// What a store is and promises.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Facts {
+    /// "sqlite", "postgres" or "redis".
+    pub store: &'static str,
+    /// The version of the server or library.
+    pub version: String,
+    /// What an acknowledgement survives ("wal, synchronous=full").
+    pub durability: String,
+    /// Where it is, without secrets.
+    pub place: String,
+}
+
+/// What an enqueue did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Enqueued {
+    /// The id of the job that is stored now: ours, or the live one with the same unique key.
+    pub id: JobId,
+    /// Whether it is new.
+    pub outcome: EnqueueOutcome,
+}
+
+/// Whether an enqueue stored a new job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnqueueOutcome {
+    /// It was stored.
+    New,
+    /// A job with this id was there already; nothing changed.
+    Exists,
+    /// A live job holds the unique key; nothing changed.
+    Duplicate,
+}
+
+/// A claim: up to so many jobs for each lane, in this order.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    /// Who claims.
+    pub worker: WorkerId,
+    /// The queues, first come first.
+    pub lanes: Vec<Lane>,
+    /// The types that this worker knows; jobs of others stay.
+    pub types: std::sync::Arc<std::collections::HashSet<Name>>,
+    /// How long the lease lasts.
+    pub lease: Duration,
+    /// At most so many jobs in all.
+    pub limit: usize,
+    /// At most so many bytes of payload in all (one job is always given).
+    pub bytes: usize,
+    /// At most so many jobs that crashed a worker before.
+    pub crashed: usize,
+}
+
+/// A queue in a claim.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// Which.
+    pub queue: Name,
+    /// At most so many of its jobs.
+    pub limit: usize,
+    /// Of those, at most so many that are at-most-once (they are never prefetched).
+    pub at_most_once: usize,
+}
+
+/// A job under a lease.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The right to write about it.
+    pub fence: Fence,
+    /// The type.
+    pub job_type: Name,
+    /// The queue.
+    pub queue: Name,
+    /// The payload, as it was given.
+    pub payload: Vec<u8>,
+    /// Errors and timeouts before this attempt.
+    pub failures: u32,
+    /// Stalls in a row before this attempt.
+    pub crashes: u32,
+    /// Failures after which it is dead.
+    pub max_attempts: u32,
+    /// How long this attempt may run.
+    pub timeout: Duration,
+    /// What a crash does to it.
+    pub delivery: Delivery,
+    /// True when it holds a unique key.
+    pub unique: bool,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    /// When it became due.
+    pub run_at: Timestamp,
+    /// The store's time at the claim.
+    pub claimed_at: Timestamp,
+    /// The caller's correlation id; `None` means the job's own id.
+    pub correlation_id: Option<String>,
+    /// W3C trace context of the enqueue.
+    pub trace_parent: Option<String>,
+    /// Its group.
+    pub group: Option<String>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// The right to write it.
+    pub fence: Fence,
+    /// For the tally.
+    pub queue: Name,
+    /// For the tally.
+    pub job_type: Name,
+    /// True when it holds a unique key.
+    pub unique: bool,
+    /// What a crash would have done: at-most-once jobs have no lease any more.
+    pub delivery: Delivery,
+    /// When the handler began, in the store's time.
+    pub started_at: Timestamp,
+    /// How long it ran.
+    pub ran: Duration,
+    /// How long the job was due before it began.
+    pub waited: Duration,
+    /// What became of it.
+    pub end: End,
+}
+
+/// What an attempt comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Succeeded, with a result (JSON) or none.
+    Completed(Option<Vec<u8>>),
+    /// Failed, to be retried after a while; charged.
+    Failed(Failure, Duration),
+    /// Failed for the last time, or given up by the handler.
+    Dead(Failure, DeadReason),
+    /// To run again after a while; not charged.
+    Snoozed(Duration),
+    /// Given back unrun or unfinished; not charged.
+    Released,
+    /// Stopped on request.
+    Cancelled,
+}
+
+/// Why a job is dead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadReason {
+    /// All attempts failed.
+    Exhausted,
+    /// The handler gave up.
+    Discarded,
+    /// It crashed too many workers in a row.
+    Quarantined,
+}
+
+/// An error as it is kept: a class to group by and a message to read.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Failure {
+    /// The last segment of the error's type name, or `panic`, `timeout`, `stalled`, `exit N`.
+    pub class: String,
+    /// The message, without NUL, at most 16 KiB.
+    pub message: String,
+}
+
+/// Whether a fence still held when it was used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// It did, and the write counts.
+    Yes,
+    /// It did not; nothing changed.
+    Lost,
+}
+
+/// A renewal of leases.
+#[derive(Clone, Debug)]
+pub struct HeartbeatRequest {
+    /// Who.
+    pub worker: WorkerId,
+    /// What it believes to hold.
+    pub fences: Vec<Fence>,
+    /// How long the leases last from now.
+    pub lease: Duration,
+}
+
+/// The answer for one lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Beat {
+    /// Whether it is still ours.
+    pub held: Held,
+    /// Whether somebody asked to cancel the job.
+    pub cancel: bool,
+}
+
+/// What a change by id did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum Change {
+    /// Done.
+    Done,
+    /// The job is active; its worker was asked.
+    Requested,
+    /// No such job.
+    NotFound,
+    /// Not possible in this state.
+    Refused {
+        /// Which.
+        state: State,
+    },
+    /// The unique key is taken by this job.
+    Conflict {
+        /// Which.
+        holder: JobId,
+    },
+}
+
+/// What a worker says of itself.
+#[derive(Clone, Debug)]
+pub struct WorkerCard {
+    /// Its id.
+    pub worker: WorkerId,
+    /// Host and process, for people.
+    pub name: String,
+    /// The queues it serves, with their slots.
+    pub queues: Vec<(Name, usize)>,
+    /// The types it runs and their settings.
+    pub types: Vec<TypeDefaults>,
+}
+
+/// Who leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Leadership {
+    /// The one who leads now.
+    pub leader: WorkerId,
+    /// Grows with every change.
+    pub term: i64,
+}
+
+/// What a promotion did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Promoted {
+    /// How many moved.
+    pub moved: usize,
+    /// How long until the next is due, if any.
+    pub next: Option<Duration>,
+}
+
+/// How to treat expired leases.
+#[derive(Clone, Copy, Debug)]
+pub struct RescueRequest {
+    /// Dead after so many stalls in a row; 0 is never.
+    pub crashes_max: u32,
+    /// At most so many.
+    pub limit: usize,
+    /// A store whose owner may have been unable to write waits this long between the first sight
+    /// of an expired lease and its rescue.
+    pub patience: Duration,
+}
+
+/// A stalled job that was rescued.
+#[derive(Clone, Debug)]
+pub struct Rescued {
+    /// The attempt that ended so.
+    pub fence: Fence,
+    /// Its queue.
+    pub queue: Name,
+    /// Its type.
+    pub job_type: Name,
+    /// Stalls in a row, this one included.
+    pub crashes: u32,
+    /// True when it is dead now.
+    pub dead: bool,
+}
+
+/// How long finished jobs are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Completed and cancelled ones.
+    pub completed: Duration,
+    /// Dead ones.
+    pub dead: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self { completed: DAY * 7, dead: DAY * 90 }
+    }
+}
+
+/// A remembered effect about to begin.
+#[derive(Clone, Debug)]
+pub struct OnceRequest {
+    /// Its name.
+    pub key: String,
+    /// The attempt that would run it.
+    pub fence: Fence,
+    /// How long the result is remembered.
+    pub ttl: Duration,
+}
+
+/// What to do about a remembered effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// Run it: the key is ours.
+    Run,
+    /// It ran before; this was its result.
+    Known(Vec<u8>),
+    /// Another live attempt is at it.
+    Taken,
+    /// The attempt that asks is no longer ours.
+    Lost,
+}
+
+/// What a migration did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Migrated {
+    /// The version before.
+    pub from: i64,
+    /// The version now.
+    pub to: i64,
+}
