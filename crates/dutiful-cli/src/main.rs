@@ -1,1 +1,30 @@
-fn main() {}
+//! The `dutiful` command: one sentence on stderr when something fails; exit 0 fine, 1 failed, 2 usage.
+
+mod batch;
+mod bench;
+mod cli;
+mod commands;
+mod config;
+mod demo;
+mod failure;
+mod input;
+mod output;
+mod process;
+mod settings;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure::Failure::failed(format!("start: {error}")).report(),
+    };
+    let answer = runtime.block_on(commands::run(cli));
+    // A thread that waits for standard input must not keep the process alive.
+    runtime.shutdown_background();
+    answer.unwrap_or_else(|failure| failure.report())
+}

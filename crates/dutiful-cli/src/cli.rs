@@ -1,0 +1,129 @@
+//! The command line: commands, their help, and usage errors as one sentence.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+use crate::commands::{dead, enqueue, jobs, migrate, queues, stats, work};
+use crate::failure::Failure;
+use crate::settings::Global;
+use crate::{bench, demo};
+
+/// Background jobs that survive kill -9, on an embedded SQLite file
+#[derive(Debug, Parser)]
+#[command(name = "dutiful", version, after_help = EXAMPLES, after_long_help = EXAMPLES_LONG)]
+#[command(arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Watch real jobs survive a crash: a small shop on an embedded store
+    Demo(demo::Args),
+    /// Run the handlers that dutiful.toml declares
+    Work(work::Args),
+    /// Put one job, or many from NDJSON, into a queue
+    Enqueue(Box<enqueue::Args>),
+    /// List, show, cancel, retry and delete jobs
+    #[command(subcommand)]
+    Jobs(jobs::Command),
+    /// List, retry and discard dead jobs
+    #[command(subcommand)]
+    Dead(dead::Command),
+    /// List, pause and resume queues
+    #[command(subcommand)]
+    Queues(queues::Command),
+    /// Count jobs by state and queue
+    Stats(stats::Args),
+    /// Bring the store's schema to this program's version
+    Migrate(migrate::Args),
+    /// Measure how fast this store takes, runs and picks up jobs
+    Bench(bench::Args),
+    /// Started by `work` for itself: kills the commands of a worker that died
+    #[command(hide = true)]
+    KeepGroups,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dutiful enqueue send_email '{\"to\":\"ann@example.com\"}'
+  dutiful work
+  dutiful stats --json
+
+`dutiful <command> --help` has examples for each command.";
+
+const EXAMPLES_LONG: &str = "\
+Examples:
+  dutiful enqueue send_email '{\"to\":\"ann@example.com\"}'
+  dutiful work
+  dutiful stats --json
+
+Settings come from flags, then the environment (DUTIFUL_STORE, DUTIFUL_CONFIG), then dutiful.toml,
+then defaults. Exit codes: 0 fine, 1 failed, 2 wrong usage, a bad value or a bad dutiful.toml.";
+
+/// Reads the command line; help goes to stdout, a usage error to stderr as one sentence.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Nobody is left to tell when the terminal went away.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+        _ => Failure::usage(sentence(&error)).report(),
+    })
+}
+
+/// Makes one sentence of clap's paragraphs: what is wrong, its tips, and where help is.
+fn sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let (mut parts, mut help) = (Vec::new(), "dutiful --help".to_owned());
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(usage) = line.strip_prefix("Usage: ") {
+            let names = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
+            let command: Vec<_> = usage.split_whitespace().take_while(names).collect();
+            help = format!("{} --help", command.join(" "));
+        } else if !line.starts_with("For more information") {
+            parts.push(line.strip_prefix("error: ").unwrap_or(line));
+        }
+    }
+    // Lists that follow a colon ("were not provided:") stay part of their sentence.
+    let what = parts.join("; ").replace(":;", ":").replace("[possible", "(possible");
+    format!(
+        "read the command line: {}; see {help}",
+        what.replace("values: ", "values ").replace(']', ")")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help_with_an_example() {
+        fn check(command: &clap::Command) {
+            if command.get_subcommands().next().is_some() {
+                return command.get_subcommands().for_each(check);
+            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("dutiful "), "{} has no example", command.get_name());
+        }
+        for command in Cli::command().get_subcommands() {
+            if !["demo", "bench", "help", "keep-groups"].contains(&command.get_name()) {
+                check(command);
+            }
+        }
+    }
+}

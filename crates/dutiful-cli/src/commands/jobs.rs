@@ -1,0 +1,216 @@
+//! `dutiful jobs list|show|cancel|retry|delete`: find jobs and change them by id.
+
+use std::process::ExitCode;
+
+use comfy_table::Cell;
+use dutiful::{Client, Filter, JobId, JobInfo, Name, Page, State, Verb};
+
+use crate::commands::change;
+use crate::failure::{Answer, Failure};
+use crate::settings::Settings;
+use crate::{input, output};
+
+/// Characters of an error message in a table.
+const MESSAGE_SHOWN: usize = 60;
+
+/// The subcommands of `dutiful jobs`.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// List jobs, newest first
+    #[command(after_help = "\
+Examples:
+  dutiful jobs list --state failed --queue mail
+  dutiful jobs list --type send_email --limit 200 --json")]
+    List(ListArgs),
+    /// Show everything about one job: settings, payload, attempts, result
+    #[command(after_help = "\
+Example:
+  dutiful jobs show 01890a5d-ac96-774b-bcce-b302099a8057")]
+    Show {
+        /// The id
+        #[arg(value_parser = input::job_id)]
+        id: JobId,
+    },
+    /// Stop jobs: waiting ones at once, running ones as soon as their worker hears of it
+    #[command(after_help = "\
+Example:
+  dutiful jobs cancel 01890a5d-ac96-774b-bcce-b302099a8057")]
+    Cancel(Ids),
+    /// Put dead, failed or cancelled jobs back into their queues, due now
+    #[command(after_help = "\
+Example:
+  dutiful jobs retry 01890a5d-ac96-774b-bcce-b302099a8057")]
+    Retry(Ids),
+    /// Remove every trace of jobs that are not running
+    #[command(after_help = "\
+Example:
+  dutiful jobs delete 01890a5d-ac96-774b-bcce-b302099a8057")]
+    Delete(Ids),
+}
+
+/// Some jobs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ids {
+    /// The ids
+    #[arg(required = true, value_name = "ID", value_parser = input::job_id)]
+    pub(crate) ids: Vec<JobId>,
+}
+
+/// Which jobs to list.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Only jobs in this state (pending, scheduled, active, failed, completed, dead, …)
+    #[arg(long, value_parser = input::state)]
+    state: Option<State>,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Filters that every list knows.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Which {
+    /// Only jobs of this queue
+    #[arg(long)]
+    queue: Option<String>,
+    /// Only jobs of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    job_type: Option<String>,
+    /// Only jobs older than this one (`next` of the page before)
+    #[arg(long, value_name = "ID", value_parser = input::job_id)]
+    before: Option<JobId>,
+    /// At most so many, up to 1000
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+}
+
+impl Which {
+    /// Returns the largest pages of what these filters leave.
+    pub(crate) fn all(queue: Option<String>, job_type: Option<String>) -> Self {
+        Self { queue, job_type, before: None, limit: 1000 }
+    }
+
+    /// Returns the filter for jobs in this state.
+    pub(crate) fn filter(&self, state: Option<State>) -> Result<Filter, Failure> {
+        let name = |what, text: &Option<String>| {
+            text.as_deref().map(|text| Name::new(what, text)).transpose()
+        };
+        Ok(Filter {
+            state,
+            queue: name("queue", &self.queue)?,
+            job_type: name("type", &self.job_type)?,
+            before: self.before,
+            limit: Some(usize::from(self.limit)),
+        })
+    }
+}
+
+/// Runs one of them.
+pub(crate) async fn run(command: Command, settings: Settings) -> Answer {
+    let client = settings.client().await?;
+    let json = settings.json;
+    let answer = match command {
+        Command::List(args) => list(&client, args.which.filter(args.state)?, json).await,
+        Command::Show { id } => show(&client, id, json).await,
+        Command::Cancel(ids) => change::run(&client, Verb::Cancel, ids.ids, json).await,
+        Command::Retry(ids) => change::run(&client, Verb::Retry, ids.ids, json).await,
+        Command::Delete(ids) => change::run(&client, Verb::Delete, ids.ids, json).await,
+    };
+    client.close().await?;
+    answer
+}
+
+/// Prints one page of jobs.
+pub(crate) async fn list(client: &Client, filter: Filter, json: bool) -> Answer {
+    let page = client.jobs(filter).await?;
+    if json {
+        output::json(&page)?
+    } else {
+        print_page(&page)?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_page(page: &Page) -> Result<(), Failure> {
+    if page.jobs.is_empty() && page.next.is_none() {
+        return output::line("no such jobs");
+    }
+    let mut table =
+        output::table(["id", "type", "queue", "state", "attempt", "scheduled for", "last error"]);
+    for job in &page.jobs {
+        let error = job.last_error.as_ref();
+        let error =
+            error.map(|e| output::short(&format!("{}: {}", e.class, e.message), MESSAGE_SHOWN));
+        table.add_row([
+            Cell::new(job.id),
+            Cell::new(&job.job_type),
+            Cell::new(&job.queue),
+            Cell::new(job.state),
+            Cell::new(format!("{} of {}", job.attempt, job.max_attempts)),
+            Cell::new(job.scheduled_for),
+            Cell::new(error.unwrap_or_default()),
+        ]);
+    }
+    output::line(table)?;
+    match page.next {
+        Some(next) => output::line(format!("more with --before {next}")),
+        None => Ok(()),
+    }
+}
+
+async fn show(client: &Client, id: JobId, json: bool) -> Answer {
+    let job = client.job(id).await?.ok_or(dutiful::Error::NotFound(id))?;
+    if json {
+        output::json(&job)?
+    } else {
+        print_job(&job)?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_job(job: &JobInfo) -> Result<(), Failure> {
+    let mut facts = vec![
+        ("id", job.id.to_string()),
+        ("type", job.job_type.to_string()),
+        ("queue", job.queue.to_string()),
+        ("state", job.state.to_string()),
+        ("priority", job.priority.to_string()),
+        ("created at", job.created_at.to_string()),
+        ("scheduled for", job.scheduled_for.to_string()),
+        ("attempt", format!("{} ({} failed of {})", job.attempt, job.failures, job.max_attempts)),
+        ("crashes", job.crashes.to_string()),
+        ("timeout", format!("{} ms", job.timeout_ms)),
+        ("correlation id", output::plain(&job.correlation_id)),
+    ];
+    let optional = [
+        ("trace parent", job.trace_parent.as_deref().map(output::plain)),
+        ("group", job.group.as_deref().map(output::plain)),
+        ("unique key", job.unique_key.as_deref().map(output::plain)),
+        ("tags", (!job.tags.is_empty()).then(|| output::plain(&job.tags.join(", ")))),
+        ("last attempt at", job.last_attempt_at.map(|at| at.to_string())),
+        ("finished at", job.finished_at.map(|at| at.to_string())),
+        (
+            "last error",
+            job.last_error.as_ref().map(|e| output::plain(&format!("{}: {}", e.class, e.message))),
+        ),
+        ("payload", job.payload.as_ref().map(|json| output::plain(json.get()))),
+        ("result", job.result.as_ref().map(|json| output::plain(json.get()))),
+    ];
+    facts.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    for (name, value) in facts {
+        output::line(format!("{name:<16}{value}"))?;
+    }
+    for attempt in &job.attempts {
+        let worker = attempt.worker_name.as_deref().unwrap_or("an unknown worker");
+        let error = attempt.error.as_ref().map(|e| format!(": {}: {}", e.class, e.message));
+        let outcome = serde_json::to_value(attempt.outcome).unwrap_or_default();
+        output::line(format!(
+            "attempt {:<8}{} on {}, {}{}",
+            attempt.number,
+            attempt.started_at,
+            output::plain(worker),
+            outcome.as_str().unwrap_or_default(),
+            output::plain(&error.unwrap_or_default()),
+        ))?;
+    }
+    Ok(())
+}

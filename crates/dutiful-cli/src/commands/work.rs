@@ -1,0 +1,246 @@
+//! `dutiful work`: runs the handlers that dutiful.toml declares, as commands.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dutiful::{Client, Context, HandlerError, Name, Outcome, Retry, TypeDefaults, Worker};
+
+use crate::config::{HandlerConfig, Order, QueueConfig};
+use crate::failure::{Answer, Failure};
+use crate::process::{self, Ended, Keeper, Spec};
+use crate::settings::Settings;
+use crate::{input, output};
+
+/// Jobs of one queue at once, when dutiful.toml says nothing.
+const SLOTS_DEFAULT: usize = 10;
+
+/// The arguments of `dutiful work`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  dutiful work
+  dutiful work --queue mail --slots 4
+  dutiful work --until-empty --json
+
+dutiful.toml declares what runs:
+  [handlers.send_email]                    # the type
+  queue = \"mail\"
+  command = [\"python3\", \"send_email.py\"]   # the payload comes on standard input
+  timeout = \"30s\"
+  max_attempts = 5
+
+Exit code 0 of a command is success, the last line of its stdout (if JSON) the result; codes in
+discard_exit give the job up, codes in snooze_exit run it again after snooze_for (1m); any other
+fails the attempt with the end of stderr as the error. SIGTERM or Ctrl-C stops gracefully within the
+grace; a second one at once.")]
+pub(crate) struct Args {
+    /// End when no job of its types is left in its queues
+    #[arg(long)]
+    until_empty: bool,
+    /// Serve only this queue; may be given again [default: all of dutiful.toml]
+    #[arg(long = "queue", value_name = "QUEUE")]
+    queues: Vec<String>,
+    /// Most jobs at once in this process
+    #[arg(long, value_name = "N")]
+    slots: Option<usize>,
+    /// How long running jobs may go on after a stop was asked (25s)
+    #[arg(long, value_name = "TIME", value_parser = input::duration)]
+    grace: Option<Duration>,
+    /// How long a lease lasts without renewal (30s)
+    #[arg(long, value_name = "TIME", value_parser = input::duration)]
+    lease: Option<Duration>,
+}
+
+/// Works until a signal comes, or until there is nothing left.
+pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
+    let handlers = handlers(&settings)?;
+    let queues = queues(&args, &settings)?;
+    let client = settings.client().await?;
+    let keeper = Keeper::start().map_err(|error| {
+        Failure::failed(format!("start the worker: its helper process did not start ({error})"))
+    })?;
+    let worker = worker(&client, &args, &settings, handlers, &queues, &keeper);
+    if !settings.json {
+        let names: Vec<_> = queues.keys().map(String::as_str).collect();
+        output::note(format!(
+            "working on {} of {}; Ctrl-C stops",
+            names.join(", "),
+            output::plain(&client.facts().place)
+        ));
+    }
+    let report = worker.run_until(dutiful::shutdown_signal()).await;
+    keeper.stop();
+    let report = report?;
+    client.close().await?;
+    if settings.json {
+        output::json(&report)?;
+    } else {
+        output::line(format!(
+            "{} completed, {} failed attempts, {} dead, {} released",
+            report.completed, report.failed, report.dead, report.released
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A handler, checked and ready to run.
+#[derive(Debug)]
+struct Handler {
+    defaults: TypeDefaults,
+    retry: Retry,
+    spec: Spec,
+    discard_exit: Vec<i32>,
+    snooze_exit: Vec<i32>,
+    snooze_for: Duration,
+}
+
+/// Checks all handlers before anything starts.
+fn handlers(settings: &Settings) -> Result<Vec<Handler>, Failure> {
+    let file = settings.config_file.display();
+    if settings.config.handlers.is_empty() {
+        return Err(Failure::usage(format!(
+            "start the worker: {file} declares no handler; add [handlers.TYPE] with command = [\"program\"]"
+        )));
+    }
+    let refused = |name: &str, why: String| {
+        Failure::usage(format!("start the worker: in {file}, [handlers.{name}]: {why}"))
+    };
+    let handlers = &settings.config.handlers;
+    handlers
+        .iter()
+        .map(|(name, one)| handler(name, one).map_err(|why| refused(name, why)))
+        .collect()
+}
+
+fn handler(name: &str, config: &HandlerConfig) -> Result<Handler, String> {
+    let defaults = defaults(name, config).map_err(|error| error.to_string())?;
+    let (program, args) = config.command.split_first().ok_or("it names no program")?;
+    let program =
+        process::find(program).map_err(|why| format!("{why}; install it or mend the command"))?;
+    let spec = Spec { program, args: args.to_vec(), env: process::allowed() };
+    Ok(Handler {
+        defaults,
+        retry: config.retry_base.map_or(Retry::DEFAULT, Retry::exponential),
+        spec: spec.with_env(&config.env),
+        discard_exit: config.discard_exit.clone(),
+        snooze_exit: config.snooze_exit.clone(),
+        snooze_for: config.snooze_for,
+    })
+}
+
+fn defaults(name: &str, config: &HandlerConfig) -> Result<TypeDefaults, dutiful::InvalidJob> {
+    let mut defaults = TypeDefaults::unknown(Name::new("type", name)?);
+    defaults.queue = Name::new("queue", &config.queue)?;
+    defaults.delivery = config.delivery;
+    defaults.set(config.priority, config.max_attempts, config.timeout)?;
+    Ok(defaults)
+}
+
+/// Returns the queues to serve: those of dutiful.toml and of its handlers, or those of the flags.
+fn queues(args: &Args, settings: &Settings) -> Result<BTreeMap<String, QueueConfig>, Failure> {
+    let config = &settings.config;
+    let mut queues = config.queues.clone();
+    for handler in config.handlers.values() {
+        queues.entry(handler.queue.clone()).or_default();
+    }
+    if !args.queues.is_empty() {
+        for name in &args.queues {
+            queues.entry(name.clone()).or_default();
+        }
+        queues.retain(|name, _| args.queues.contains(name));
+    }
+    for name in queues.keys() {
+        Name::new("queue", name)?;
+    }
+    Ok(queues)
+}
+
+fn worker(
+    client: &Client,
+    args: &Args,
+    settings: &Settings,
+    handlers: Vec<Handler>,
+    queues: &BTreeMap<String, QueueConfig>,
+    keeper: &Keeper,
+) -> Worker<()> {
+    let config = &settings.config.worker;
+    let mut worker = Worker::new(client, ());
+    for handler in handlers {
+        let (defaults, retry) = (handler.defaults.clone(), handler.retry);
+        let (handler, keeper) = (Arc::new(handler), keeper.clone());
+        worker = worker.raw(defaults, retry, move |payload, cx| {
+            attempt(handler.clone(), keeper.clone(), payload, cx)
+        });
+    }
+    let mut by_weight: Vec<_> = queues.iter().collect();
+    by_weight.sort_by_key(|(_, queue)| std::cmp::Reverse(queue.weight.unwrap_or(1)));
+    for (name, queue) in by_weight {
+        let slots = queue.slots.unwrap_or(SLOTS_DEFAULT);
+        worker = worker.queue_weighted(name, slots, queue.weight.unwrap_or(1));
+    }
+    if config.order == Order::Strict {
+        worker = worker.strict_order();
+    }
+    if let Some(slots) = args.slots.or(config.slots) {
+        worker = worker.slots(slots);
+    }
+    if let Some(grace) = args.grace.or(config.grace) {
+        worker = worker.grace(grace);
+    }
+    if let Some(lease) = args.lease.or(config.lease) {
+        worker = worker.lease(lease);
+    }
+    if let Some(poll) = config.poll {
+        worker = worker.poll(poll);
+    }
+    if let Some(crashes_max) = config.crashes_max {
+        worker = worker.crashes_max(crashes_max);
+    }
+    worker.until_empty(args.until_empty)
+}
+
+/// Runs one attempt of a job. Dropping it (timeout, shutdown) kills the command and its children.
+async fn attempt(
+    handler: Arc<Handler>,
+    keeper: Keeper,
+    payload: Vec<u8>,
+    cx: Context<()>,
+) -> dutiful::Result<Outcome> {
+    let variables = process::job_variables(&cx);
+    let ended = tokio::select! {
+        ended = process::run(&handler.spec, variables, payload, &keeper) => ended,
+        () = cx.cancelled() => {
+            return Err(HandlerError::msg("cancelled on request").with_class("cancelled"));
+        }
+    };
+    let ended = ended.map_err(|error| {
+        let program = handler.spec.program.display();
+        HandlerError::msg(format!("the program {program} did not start: {error}"))
+            .with_class("spawn")
+    })?;
+    verdict(&handler, ended)
+}
+
+/// Turns an exit code into what becomes of the job.
+fn verdict(handler: &Handler, ended: Ended) -> dutiful::Result<Outcome> {
+    let class = ended.class();
+    match ended.status.code() {
+        Some(0) => Ok(Outcome::Done),
+        Some(code) if handler.snooze_exit.contains(&code) => {
+            Ok(Outcome::Snooze(handler.snooze_for))
+        }
+        Some(code) if handler.discard_exit.contains(&code) => {
+            Err(HandlerError::discard(message(ended)).with_class(class))
+        }
+        _ => Err(HandlerError::msg(message(ended)).with_class(class)),
+    }
+}
+
+fn message(ended: Ended) -> String {
+    if ended.stderr.is_empty() {
+        return format!("the command ended with {} and wrote nothing to stderr", ended.class());
+    }
+    ended.stderr
+}

@@ -1,0 +1,94 @@
+//! Values that people type: durations, states, ids, times; a bad one is told with what is right.
+
+use std::time::Duration;
+
+use dutiful::{InvalidJob, JobId, State, Timestamp};
+
+/// Units of a duration, and how many ms each has.
+const UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// Parses `500ms`, `30s`, `5m`, `2h`, `1d` or several in a row (`1h30m`).
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a duration such as 500ms, 30s, 5m, 2h or 1h30m");
+    let (mut rest, mut ms) = (text.trim(), 0_u64);
+    if rest == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        ms = number.checked_mul(*factor).and_then(|n| ms.checked_add(n)).ok_or_else(wrong)?;
+        rest = tail;
+    }
+    Ok(Duration::from_millis(ms))
+}
+
+/// Parses the timeout of one attempt; what is negative is refused as the timeout that it is.
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
+    if text.trim_start().starts_with('-') {
+        return Err(InvalidJob::Timeout(text.to_owned()).to_string());
+    }
+    duration(text)
+}
+
+/// Parses a count such as a priority; its range is checked with the job.
+pub(crate) fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a whole number"))
+}
+
+/// Parses a job id.
+pub(crate) fn job_id(text: &str) -> Result<JobId, String> {
+    text.parse().map_err(|error: InvalidJob| error.to_string())
+}
+
+/// Parses an RFC 3339 time.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|error: InvalidJob| error.to_string())
+}
+
+/// Parses the name of a state.
+pub(crate) fn state(text: &str) -> Result<State, String> {
+    text.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_durations_with_their_units() {
+        for (text, ms) in [
+            ("0", 0),
+            ("0s", 0),
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("1h30m", 5_400_000),
+            ("1d", 86_400_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_durations_that_could_mean_two_things() {
+        for text in
+            ["", "5", "s", "-5s", "5 s", "1.5h", "5x", "99999999999999999999s", "1e3s", "५s"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(duration(&format!("{}d", u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn names_a_negative_timeout_as_a_timeout() {
+        assert!(timeout("-5s").unwrap_err().contains("the timeout -5s is not within"));
+    }
+}
