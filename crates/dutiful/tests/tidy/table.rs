@@ -14,7 +14,7 @@ pub(crate) struct House {
     pub(crate) verbs: BTreeSet<String>,
     /// The stems of `src/store/*/sql/*.sql`.
     pub(crate) sql: BTreeSet<String>,
-    /// The stems of `tests/conformance/*.rs`, but for `main`, `mod` and what is shared.
+    /// The stems of `tests/conformance/*.rs`, but for `main` and what is shared.
     pub(crate) conformance: BTreeSet<String>,
 }
 
