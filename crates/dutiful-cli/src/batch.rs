@@ -51,6 +51,8 @@ struct Line<'a> {
 pub(crate) struct Chunk {
     /// The jobs, in the order of their lines.
     pub(crate) jobs: Vec<NewJob>,
+    /// The numbers of their lines, from 1.
+    pub(crate) numbers: Vec<u64>,
     /// The bytes that were read for them.
     pub(crate) bytes: u64,
 }
@@ -62,6 +64,20 @@ pub(crate) struct BadLine {
     pub(crate) number: u64,
     /// What is wrong with it.
     pub(crate) reason: String,
+}
+
+impl Chunk {
+    /// Returns the line that the client refuses, found by asking it for each job alone. That is a
+    /// client of a store in memory, so that nothing of a refused chunk is stored.
+    pub(crate) async fn refused(self) -> Result<Option<BadLine>, dutiful::Error> {
+        let scratch = dutiful::Client::connect("sqlite::memory:").await?;
+        for (job, number) in self.jobs.into_iter().zip(self.numbers) {
+            if let Err(dutiful::Error::InvalidJob(why)) = scratch.enqueue_many(vec![job]).await {
+                return Ok(Some(BadLine { number, reason: why.to_string() }));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Reads chunks of jobs from lines.
@@ -89,6 +105,7 @@ impl<R: BufRead> Lines<R> {
             if !line.trim_ascii().is_empty() {
                 kept += bytes;
                 chunk.jobs.push(job(&line).map_err(|reason| self.bad(reason))?);
+                chunk.numbers.push(self.number);
             }
         }
         Ok(chunk)
@@ -109,7 +126,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// Returns the job of a line, checked as the store will check it.
+/// Returns the job of a line; what its values may be is for the client to say.
 fn job(line: &[u8]) -> Result<NewJob, String> {
     let line: Line<'_> = serde_json::from_slice(line).map_err(|error| not_a_job(&error))?;
     let invalid = |error: InvalidJob| error.to_string();

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod failure;
 mod input;
+mod log;
 mod output;
 mod process;
 mod settings;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use dutiful::{Client, Delivery, EnqueueOutcome, Enqueued, JobId, NewJob, Timestamp};
+use dutiful::{Client, Delivery, EnqueueOutcome, Enqueued, JobId, Timestamp};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -207,13 +207,8 @@ async fn many(file: &Path, settings: &Settings) -> Answer {
     let mut tally = Tally::default();
     while let Some(chunk) = chunks.recv().await {
         let stored = match chunk {
-            Ok(chunk) => store(&client, chunk, &bar).await,
-            Err(bad) => Err(Failure::usage(format!(
-                "read line {} of {}: {}",
-                bad.number,
-                name(file),
-                bad.reason
-            ))),
+            Ok(chunk) => store(&client, chunk, file, &bar).await,
+            Err(bad) => Err(refused(bad, file)),
         };
         match stored {
             Ok(enqueued) => tally.add(&enqueued),
@@ -233,11 +228,27 @@ async fn many(file: &Path, settings: &Settings) -> Answer {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn store(client: &Client, chunk: Chunk, bar: &ProgressBar) -> Result<Vec<Enqueued>, Failure> {
-    let jobs: Vec<NewJob> = chunk.jobs;
-    let enqueued = client.enqueue_many(jobs).await?;
-    bar.inc(chunk.bytes);
-    Ok(enqueued)
+async fn store(
+    client: &Client,
+    chunk: Chunk,
+    file: &Path,
+    bar: &ProgressBar,
+) -> Result<Vec<Enqueued>, Failure> {
+    match client.enqueue_many(chunk.jobs.clone()).await {
+        Ok(enqueued) => {
+            bar.inc(chunk.bytes);
+            Ok(enqueued)
+        }
+        Err(error @ dutiful::Error::InvalidJob(_)) => {
+            let bad = chunk.refused().await?;
+            Err(bad.map_or_else(|| error.into(), |bad| refused(bad, file)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn refused(bad: BadLine, file: &Path) -> Failure {
+    Failure::usage(format!("read line {} of {}: {}", bad.number, name(file), bad.reason))
 }
 
 /// Where the lines of a batch come from.

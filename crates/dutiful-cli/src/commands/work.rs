@@ -5,10 +5,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dutiful::{Client, Context, HandlerError, Name, Outcome, Retry, TypeDefaults, Worker};
+use dutiful::{
+    ATTEMPTS_MAX, Client, Context, HandlerError, InvalidJob, Name, PRIORITY_MAX, Retry,
+    TIMEOUT_MAX, TypeDefaults, Worker,
+};
+use serde_json::value::RawValue;
 
 use crate::config::{HandlerConfig, Order, QueueConfig};
 use crate::failure::{Answer, Failure};
+use crate::log::Log;
 use crate::process::{self, Ended, Keeper, Spec};
 use crate::settings::Settings;
 use crate::{input, output};
@@ -130,11 +135,24 @@ fn handler(name: &str, config: &HandlerConfig) -> Result<Handler, String> {
     })
 }
 
-fn defaults(name: &str, config: &HandlerConfig) -> Result<TypeDefaults, dutiful::InvalidJob> {
+fn defaults(name: &str, config: &HandlerConfig) -> Result<TypeDefaults, InvalidJob> {
     let mut defaults = TypeDefaults::unknown(Name::new("type", name)?);
     defaults.queue = Name::new("queue", &config.queue)?;
     defaults.delivery = config.delivery;
-    defaults.set(config.priority, config.max_attempts, config.timeout)?;
+    if let Some(given) = config.priority {
+        let priority = u16::try_from(given).ok().filter(|priority| *priority <= PRIORITY_MAX);
+        defaults.priority = priority.ok_or(InvalidJob::Priority(given))?;
+    }
+    if let Some(given) = config.max_attempts {
+        let attempts = u32::try_from(given).ok().filter(|n| (1..=ATTEMPTS_MAX).contains(n));
+        defaults.max_attempts = attempts.ok_or(InvalidJob::MaxAttempts(given))?;
+    }
+    if let Some(given) = config.timeout {
+        if given < Duration::from_millis(1) || given > TIMEOUT_MAX {
+            return Err(InvalidJob::Timeout(format!("{given:?}")));
+        }
+        defaults.timeout = given;
+    }
     Ok(defaults)
 }
 
@@ -166,7 +184,7 @@ fn worker(
     keeper: &Keeper,
 ) -> Worker<()> {
     let config = &settings.config.worker;
-    let mut worker = Worker::new(client, ());
+    let mut worker = Worker::new(client, ()).observer(Arc::new(Log));
     for handler in handlers {
         let (defaults, retry) = (handler.defaults.clone(), handler.retry);
         let (handler, keeper) = (Arc::new(handler), keeper.clone());
@@ -201,20 +219,16 @@ fn worker(
     worker.until_empty(args.until_empty)
 }
 
-/// Runs one attempt of a job. Dropping it (timeout, shutdown) kills the command and its children.
+/// Runs one attempt of a job and returns its result. When this is dropped (timeout, cancel,
+/// shutdown, a lost lease), the command and everything it started is killed.
 async fn attempt(
     handler: Arc<Handler>,
     keeper: Keeper,
     payload: Vec<u8>,
     cx: Context<()>,
-) -> dutiful::Result<Outcome> {
+) -> dutiful::Result<Option<Box<RawValue>>> {
     let variables = process::job_variables(&cx);
-    let ended = tokio::select! {
-        ended = process::run(&handler.spec, variables, payload, &keeper) => ended,
-        () = cx.cancelled() => {
-            return Err(HandlerError::msg("cancelled on request").with_class("cancelled"));
-        }
-    };
+    let ended = process::run(&handler.spec, variables, payload, &keeper).await;
     let ended = ended.map_err(|error| {
         let program = handler.spec.program.display();
         HandlerError::msg(format!("the program {program} did not start: {error}"))
@@ -224,23 +238,24 @@ async fn attempt(
 }
 
 /// Turns an exit code into what becomes of the job.
-fn verdict(handler: &Handler, ended: Ended) -> dutiful::Result<Outcome> {
-    let class = ended.class();
-    match ended.status.code() {
-        Some(0) => Ok(Outcome::Done),
-        Some(code) if handler.snooze_exit.contains(&code) => {
-            Ok(Outcome::Snooze(handler.snooze_for))
-        }
-        Some(code) if handler.discard_exit.contains(&code) => {
-            Err(HandlerError::discard(message(ended)).with_class(class))
-        }
-        _ => Err(HandlerError::msg(message(ended)).with_class(class)),
+fn verdict(handler: &Handler, ended: Ended) -> dutiful::Result<Option<Box<RawValue>>> {
+    let code = ended.status.code();
+    if code == Some(0) {
+        return Ok(ended.result);
     }
+    let error = HandlerError::msg(message(&ended)).with_class(ended.class());
+    Err(match code {
+        Some(code) if handler.snooze_exit.contains(&code) => {
+            HandlerError::snooze(handler.snooze_for, error)
+        }
+        Some(code) if handler.discard_exit.contains(&code) => HandlerError::discard(error),
+        _ => error,
+    })
 }
 
-fn message(ended: Ended) -> String {
-    if ended.stderr.is_empty() {
-        return format!("the command ended with {} and wrote nothing to stderr", ended.class());
+fn message(ended: &Ended) -> String {
+    match ended.stderr.as_str() {
+        "" => format!("the command ended with {} and wrote nothing to stderr", ended.class()),
+        text => text.to_owned(),
     }
-    ended.stderr
 }

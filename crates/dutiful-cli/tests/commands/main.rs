@@ -1,0 +1,11 @@
+//! The real binary, run as people and scripts run it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bad_input;
+mod enqueue;
+mod operate;
+mod pictures;
+mod place;
+mod work;
+mod work_crash;
+mod work_safety;
