@@ -152,10 +152,6 @@ impl BootTime {
         Self(Duration::new(t.tv_sec.max(0) as u64, t.tv_nsec.clamp(0, 999_999_999) as u32))
     }
 
-    pub(crate) fn elapsed(self) -> Duration {
-        Self::now().0.saturating_sub(self.0)
-    }
-
     /// Returns the time between `earlier` and this point.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

@@ -32,7 +32,9 @@ pub enum Error {
         advice: &'static str,
     },
     /// The job's unique key belongs to another live job.
-    #[error("{verb} job {id}: its unique key is taken by the live job {holder}; wait until that one has ended or cancel it")]
+    #[error(
+        "{verb} job {id}: its unique key is taken by the live job {holder}; wait until that one has ended or cancel it"
+    )]
     Conflict {
         /// What was asked.
         verb: &'static str,
@@ -86,7 +88,9 @@ pub enum InvalidJob {
         max: usize,
     },
     /// A NUL character in a string.
-    #[error("{what} contains a NUL character, which not every store can keep; remove it or encode it")]
+    #[error(
+        "{what} contains a NUL character, which not every store can keep; remove it or encode it"
+    )]
     Nul {
         /// Where.
         what: &'static str,
@@ -165,7 +169,9 @@ pub enum StoreError {
         reason: String,
     },
     /// Written by a newer version.
-    #[error("open the store: its schema is version {found}, newer than {known} of this program; upgrade dutiful here")]
+    #[error(
+        "open the store: its schema is version {found}, newer than {known} of this program; upgrade dutiful here"
+    )]
     Newer {
         /// What the store has.
         found: i64,

@@ -266,20 +266,8 @@ impl Record {
         Self::build(defaults, payload, settings)
     }
 
-    /// Returns the checked record of a typed payload.
-    pub(crate) fn from_job<J: Job>(
-        defaults: &TypeDefaults,
-        job: &J,
-        settings: Settings,
-        max_bytes: usize,
-    ) -> Result<Self, InvalidJob> {
-        let payload =
-            serde_json::to_vec(job).map_err(|e| InvalidJob::NotSerializable(e.to_string()))?;
-        payload::check_serialized(&payload, max_bytes)?;
-        Self::build(defaults, payload, settings)
-    }
-
-    fn build(
+    /// Returns the checked record of a payload that was checked already.
+    pub(crate) fn build(
         defaults: &TypeDefaults,
         payload: Vec<u8>,
         settings: Settings,
@@ -352,8 +340,7 @@ fn check_text(what: &'static str, text: String) -> Result<String, InvalidJob> {
 fn check_trace_parent(text: String) -> Result<String, InvalidJob> {
     let parts: Vec<_> = text.split('-').collect();
     let hex = |part: &str, len| {
-        part.len() == len
-            && part.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
+        part.len() == len && part.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
     };
     let valid = parts.len() == 4
         && hex(parts[0], 2)

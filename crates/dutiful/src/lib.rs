@@ -1,0 +1,84 @@
+//! Background jobs that are done exactly as often as promised, whatever crashes in between.
+//!
+//! A job is a piece of work with a type and a payload. A [`Client`] enqueues it, best in the same
+//! transaction as the data it belongs to; a [`Worker`] claims it under a lease and runs its handler;
+//! failures are retried with backoff, crashes are found by heartbeat, and what cannot be done waits
+//! in the dead letter queue for a person.
+//!
+//! ```
+//! use dutiful::{Client, Context, Job, Result, Worker};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct SendWelcome { user: i64 }
+//!
+//! impl Job for SendWelcome {
+//!     const TYPE: &'static str = "send_welcome";
+//!     const QUEUE: &'static str = "mail";
+//! }
+//!
+//! async fn send_welcome(job: SendWelcome, cx: Context<Mailer>) -> Result<()> {
+//!     cx.app.send(job.user, &cx.idempotency_key()).await?; // any error: retried with backoff
+//!     Ok(())
+//! }
+//!
+//! # struct Mailer;
+//! # impl Mailer {
+//! #     async fn send(&self, _: i64, _: &str) -> std::io::Result<()> { Ok(()) }
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
+//! let client = Client::connect(&url).await?;
+//! client.enqueue(SendWelcome { user: 7 }).await?;
+//!
+//! let worker = Worker::new(&client, Mailer).job(send_welcome).queue("mail", 20);
+//! # let worker = worker.until_empty(true);
+//! worker.run_until(dutiful::shutdown_signal()).await?;
+//! # Ok(()) }
+//! ```
+
+#![cfg_attr(bug = "any", allow(dead_code, reason = "mutants leave code unused"))]
+
+pub mod blocking;
+mod client;
+mod clock;
+mod context;
+mod enqueue;
+mod error;
+mod id;
+mod inspect;
+mod job;
+mod outcome;
+mod payload;
+mod retry;
+pub mod store;
+mod telemetry;
+mod worker;
+
+pub use client::{Client, ClientBuilder, Verb};
+pub use clock::{Clock, Timestamp};
+pub use context::Context;
+pub use enqueue::{Enqueue, NewJob};
+pub use error::{Error, InvalidJob, StoreError};
+pub use id::{Fence, JobId, NAME_BYTES_MAX, Name, WorkerId};
+pub use inspect::{
+    AttemptInfo, AttemptOutcome, Counts, EXAMINED_MAX, Filter, JobInfo, PAGE_MAX, Page, QueueInfo,
+    Stats,
+};
+pub use job::{
+    ATTEMPTS_MAX, Delivery, Job, PRIORITY_MAX, Record, Settings, State, TAGS_MAX, TEXT_BYTES_MAX,
+    TIMEOUT_MAX, TypeDefaults,
+};
+pub use outcome::{
+    Completed, Decision, HandlerError, IntoOutcome, MESSAGE_BYTES_MAX, OrDecide, Outcome,
+    RESULT_BYTES_MAX, Result,
+};
+pub use payload::{DEPTH_MAX, PAYLOAD_BYTES_MAX};
+pub use retry::{RETRY_MAX, RETRY_MIN, Retry};
+pub use store::{
+    Change, DeadReason, EnqueueOutcome, Enqueued, Facts, Failure, Migrated, Retention,
+};
+pub use telemetry::{Event, Observer, Run, correlate};
+pub use worker::{Report, Worker, WorkerHandle, shutdown_signal};

@@ -27,8 +27,19 @@ pub(crate) fn check(bytes: &[u8], max_bytes: usize) -> Result<(), InvalidJob> {
     })
 }
 
+/// Writes a typed payload as JSON and checks it.
+///
+/// # Errors
+/// An [`InvalidJob`] that says which rule is broken.
+pub(crate) fn serialize<T: serde::Serialize>(job: &T, max: usize) -> Result<Vec<u8>, InvalidJob> {
+    let payload =
+        serde_json::to_vec(job).map_err(|e| InvalidJob::NotSerializable(e.to_string()))?;
+    check_serialized(&payload, max)?;
+    Ok(payload)
+}
+
 /// Checks what our own serializer wrote: it is JSON, so a scan for depth and NUL is enough.
-pub(crate) fn check_serialized(bytes: &[u8], max_bytes: usize) -> Result<(), InvalidJob> {
+fn check_serialized(bytes: &[u8], max_bytes: usize) -> Result<(), InvalidJob> {
     check_size(bytes, max_bytes)?;
     let (mut depth, mut in_string, mut at) = (0_usize, false, 0);
     while at < bytes.len() {
@@ -139,7 +150,9 @@ mod tests {
 
     #[test]
     fn accepts_every_kind_of_json() {
-        for text in ["null", "[]", "{}", "1.5e300", "-0", "18446744073709551615", r#"{"a":[1,"\u00e9"]}"#] {
+        for text in
+            ["null", "[]", "{}", "1.5e300", "-0", "18446744073709551615", r#"{"a":[1,"\u00e9"]}"#]
+        {
             assert_eq!(verdict(text), Ok(()), "{text}");
             assert_eq!(check_serialized(text.as_bytes(), 1000), Ok(()), "{text}");
         }
@@ -147,7 +160,9 @@ mod tests {
 
     #[test]
     fn refuses_what_a_store_or_reader_could_stumble_over() {
-        for text in ["", "{", "nul", "1 2", "{'a':1}", "1e400", r#""\ud800""#, "\u{feff}1", "\"\u{0}\""] {
+        for text in
+            ["", "{", "nul", "1 2", "{'a':1}", "1e400", r#""\ud800""#, "\u{feff}1", "\"\u{0}\""]
+        {
             assert!(matches!(verdict(text), Err(InvalidJob::NotJson(_))), "{text}");
         }
         assert!(check(b"\"\xff\"", 1000).is_err());

@@ -76,6 +76,9 @@ pub trait Store: Send + Sync + 'static {
     /// Writes a worker's presence and the settings of its types, for others to read.
     fn register(&self, worker: WorkerCard) -> Reply<'_, ()>;
 
+    /// Writes that a worker stopped in order, so that nobody takes its silence for a crash.
+    fn leave(&self, worker: WorkerId) -> Reply<'_, ()>;
+
     /// Returns the settings that workers registered for these types.
     fn types(&self, types: Vec<Name>) -> Reply<'_, Vec<TypeDefaults>>;
 
@@ -103,8 +106,9 @@ pub trait Store: Send + Sync + 'static {
     /// Stores the result of a remembered effect, if the fence still holds; `None` forgets it.
     fn once_store(&self, key: String, fence: Fence, result: Option<Vec<u8>>) -> Reply<'_, Held>;
 
-    /// Resolves when something may have become claimable: a hint, never a promise.
-    fn doorbell(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Waits until the bell rang more often than `heard` and returns how often it rang: something
+    /// may have become claimable since. A hint, never a promise; the first answer is at least 1.
+    fn doorbell(&self, heard: u64) -> Pin<Box<dyn Future<Output = u64> + Send + '_>>;
 
     /// Brings the schema to `version` (`None`: the newest); returns what it was and is.
     fn migrate(&self, version: Option<i64>) -> Reply<'_, Migrated>;
@@ -226,6 +230,8 @@ pub struct Finish {
     pub queue: Name,
     /// For the tally.
     pub job_type: Name,
+    /// Errors and timeouts before this attempt.
+    pub failures: u32,
     /// True when it holds a unique key.
     pub unique: bool,
     /// What a crash would have done: at-most-once jobs have no lease any more.

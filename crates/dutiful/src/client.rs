@@ -1,0 +1,406 @@
+//! The front door: enqueue, inspect, and change jobs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesOrdered, StreamExt};
+
+use crate::clock::{Clock, Timestamp};
+use crate::enqueue::{Enqueue, NewJob, inherit};
+use crate::error::{Error, StoreError};
+use crate::id::{JobId, Name};
+use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats};
+use crate::job::{Job, Record, TypeDefaults};
+use crate::payload::PAYLOAD_BYTES_MAX;
+use crate::store::{Change, EnqueueOutcome, Enqueued, Facts, Migrated, Store, connect::connect};
+use crate::telemetry::{Event, Observer, Observers};
+
+/// Jobs in one call to the store.
+const CHUNK: usize = 1000;
+/// Chunks under way at once.
+const CHUNKS_UNDER_WAY: usize = 4;
+/// No call to a store waits longer for its answer.
+const CALL_MAX: Duration = Duration::from_secs(30);
+
+/// A connection to a store; cheap to clone, shared by as many tasks as you like.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    payload_bytes_max: usize,
+    observers: Observers,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Client").field(&self.facts().place).finish()
+    }
+}
+
+/// Settings of a connection.
+#[derive(Default)]
+#[must_use = "nothing is opened before .connect(url)"]
+pub struct ClientBuilder {
+    clock: Clock,
+    payload_bytes_max: Option<usize>,
+    observers: Observers,
+}
+
+impl ClientBuilder {
+    /// Takes the time from this clock; for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Accepts payloads up to so many bytes (default 256 KiB, at most 1 MiB).
+    pub fn payload_bytes_max(mut self, max: usize) -> Self {
+        self.payload_bytes_max = Some(max.min(1024 * 1024));
+        self
+    }
+
+    /// Tells this observer of every enqueue.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    /// Opens the store that the URL names.
+    ///
+    /// # Errors
+    /// [`Error::Store`] that says what is wrong with the URL or the place.
+    pub async fn connect(self, url: &str) -> Result<Client, Error> {
+        let store = connect(url, self.clock).await?;
+        let payload_bytes_max = self.payload_bytes_max.unwrap_or(PAYLOAD_BYTES_MAX);
+        let observers = self.observers;
+        Ok(Client { inner: Arc::new(Inner { store, payload_bytes_max, observers }) })
+    }
+}
+
+/// A change by id, for many jobs at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Stop it.
+    Cancel,
+    /// Run it again, now.
+    Retry,
+    /// Take it out of the dead letter queue.
+    Discard,
+    /// Remove every trace.
+    Delete,
+    /// Give it another time.
+    Reschedule(Timestamp),
+}
+
+impl Verb {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Retry => "retry",
+            Self::Discard => "discard",
+            Self::Delete => "delete",
+            Self::Reschedule(_) => "reschedule",
+        }
+    }
+
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::Cancel => "only a job that has not ended can be cancelled",
+            Self::Retry => "only a failed, dead or cancelled job can be retried",
+            Self::Discard => "only a dead job can be discarded; cancel one that waits or runs",
+            Self::Delete => "cancel it first, an active job cannot be deleted",
+            Self::Reschedule(_) => "only a waiting job can be rescheduled",
+        }
+    }
+}
+
+impl Client {
+    /// Opens the store that the URL names: `sqlite:jobs.db`, `sqlite::memory:`.
+    ///
+    /// # Errors
+    /// [`Error::Store`] that says what is wrong with the URL or the place.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().connect(url).await
+    }
+
+    /// Returns a builder for a connection with other than the default settings.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Enqueues a job; await the builder to store it. One round trip, durable when it answers.
+    pub fn enqueue<J: Job>(&self, job: J) -> Enqueue<'_> {
+        Enqueue::typed(self, &job)
+    }
+
+    /// Enqueues a job by the name of its type. Settings that a worker registered for the type apply.
+    pub fn enqueue_raw(&self, job_type: &str, payload: impl Into<Vec<u8>>) -> Enqueue<'_> {
+        Enqueue::raw(self, job_type, payload.into())
+    }
+
+    /// Enqueues many jobs of one type, in chunks of 1000, each chunk atomic.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk failed.
+    pub async fn enqueue_all<J: Job>(
+        &self,
+        jobs: impl IntoIterator<Item = J>,
+    ) -> Result<Vec<Enqueued>, Error> {
+        let defaults = TypeDefaults::of::<J>()?;
+        let settings = inherit(crate::job::Settings::default());
+        let record = |job: J| {
+            let payload = crate::payload::serialize(&job, self.payload_bytes_max())?;
+            Record::build(&defaults, payload, settings.clone())
+        };
+        let records: Result<Vec<_>, _> = jobs.into_iter().map(record).collect();
+        self.store_many(records?).await
+    }
+
+    /// Enqueues many jobs by name, in chunks of 1000, each chunk atomic.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk failed.
+    pub async fn enqueue_many(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
+        let mut known: std::collections::HashMap<String, TypeDefaults> = Default::default();
+        let mut records = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if !known.contains_key(&job.job_type) {
+                let name = Name::new("type", &job.job_type)?;
+                known.insert(job.job_type.clone(), self.defaults(&[name]).await?.remove(0));
+            }
+            let defaults = &known[&job.job_type];
+            let settings = inherit(job.settings);
+            let max = self.payload_bytes_max();
+            records.push(Record::from_bytes(defaults, job.payload, settings, max)?);
+        }
+        self.store_many(records).await
+    }
+
+    /// Returns a job with its payload, result and attempts, or `None`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn job(&self, id: JobId) -> Result<Option<JobInfo>, Error> {
+        self.call(self.inner.store.show(id)).await
+    }
+
+    /// Returns a page of jobs, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn jobs(&self, filter: Filter) -> Result<Page, Error> {
+        self.call(self.inner.store.list(filter)).await
+    }
+
+    /// Stops a job: a waiting one at once; an active one is `Requested`, and its worker stops it
+    /// within a second.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::WrongState`] when it has ended, [`Error::Store`].
+    pub async fn cancel(&self, id: JobId) -> Result<Change, Error> {
+        self.change(Verb::Cancel, id).await
+    }
+
+    /// Puts a dead, failed or cancelled job back into the queue, due now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::WrongState`], [`Error::Conflict`] when its unique key is taken.
+    pub async fn retry(&self, id: JobId) -> Result<Change, Error> {
+        self.change(Verb::Retry, id).await
+    }
+
+    /// Takes a dead job out of the dead letter queue; it stays on record as cancelled.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::WrongState`].
+    pub async fn discard(&self, id: JobId) -> Result<Change, Error> {
+        self.change(Verb::Discard, id).await
+    }
+
+    /// Gives a waiting job another time.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::WrongState`].
+    pub async fn reschedule(&self, id: JobId, at: Timestamp) -> Result<Change, Error> {
+        self.change(Verb::Reschedule(at), id).await
+    }
+
+    /// Removes every trace of a job that is not active.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::WrongState`] when it is active.
+    pub async fn delete(&self, id: JobId) -> Result<Change, Error> {
+        self.change(Verb::Delete, id).await
+    }
+
+    /// Changes many jobs; the answers keep the order, and no single one is an error.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; chunks before it are done.
+    pub async fn change_many(
+        &self,
+        verb: Verb,
+        ids: Vec<JobId>,
+    ) -> Result<Vec<(JobId, Change)>, Error> {
+        let mut answers = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(CHUNK) {
+            let chunk = chunk.to_vec();
+            let store = &self.inner.store;
+            let asked = match verb {
+                Verb::Cancel => store.cancel(chunk.clone()),
+                Verb::Retry => store.retry(chunk.clone()),
+                Verb::Discard => store.discard(chunk.clone()),
+                Verb::Delete => store.delete(chunk.clone()),
+                Verb::Reschedule(at) => store.reschedule(chunk.clone(), at),
+            };
+            answers.extend(chunk.into_iter().zip(self.call(asked).await?));
+        }
+        Ok(answers)
+    }
+
+    async fn change(&self, verb: Verb, id: JobId) -> Result<Change, Error> {
+        let answers = self.change_many(verb, vec![id]).await?;
+        let word = verb.as_str();
+        match answers.first().map_or(Change::NotFound, |(_, change)| *change) {
+            Change::NotFound => Err(Error::NotFound(id)),
+            Change::Conflict { holder } => Err(Error::Conflict { verb: word, id, holder }),
+            Change::Refused { state } => {
+                Err(Error::WrongState { verb: word, id, state, advice: verb.advice() })
+            }
+            done => Ok(done),
+        }
+    }
+
+    /// Stops claims from a queue; jobs that run go on. Returns whether that changed anything.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] for a bad name, [`Error::Store`].
+    pub async fn pause(&self, queue: &str) -> Result<bool, Error> {
+        let queue = Name::new("queue", queue)?;
+        self.call(self.inner.store.pause(queue, true)).await
+    }
+
+    /// Lets claims from a queue go on. Returns whether that changed anything.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] for a bad name, [`Error::Store`].
+    pub async fn resume(&self, queue: &str) -> Result<bool, Error> {
+        let queue = Name::new("queue", queue)?;
+        self.call(self.inner.store.pause(queue, false)).await
+    }
+
+    /// Returns every queue with its numbers.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn queues(&self) -> Result<Vec<QueueInfo>, Error> {
+        self.call(self.inner.store.queues()).await
+    }
+
+    /// Returns totals, queues and warnings.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        self.call(self.inner.store.stats()).await
+    }
+
+    /// Brings the schema to a version (`None`: the newest).
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn migrate(&self, version: Option<i64>) -> Result<Migrated, Error> {
+        self.call(self.inner.store.migrate(version)).await
+    }
+
+    /// Returns what the store is and promises.
+    pub fn facts(&self) -> Facts {
+        self.inner.store.facts()
+    }
+
+    /// Finishes what was asked and lets go of the store; later calls fail.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn close(&self) -> Result<(), Error> {
+        self.call(self.inner.store.close()).await
+    }
+
+    /// Returns the store itself, for tests and tools.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    pub(crate) fn payload_bytes_max(&self) -> usize {
+        self.inner.payload_bytes_max
+    }
+
+    /// Returns the settings of types: what a worker registered, else the general defaults.
+    pub(crate) async fn defaults(&self, names: &[Name]) -> Result<Vec<TypeDefaults>, Error> {
+        let known = self.call(self.inner.store.types(names.to_vec())).await?;
+        let of = |name: &Name| {
+            let found = known.iter().find(|one| one.job_type == *name);
+            found.cloned().unwrap_or_else(|| TypeDefaults::unknown(name.clone()))
+        };
+        Ok(names.iter().map(of).collect())
+    }
+
+    pub(crate) async fn store_one(&self, record: Record) -> Result<Enqueued, Error> {
+        let id = record.id;
+        let mut answers = self.store_chunk(vec![record]).await?;
+        Ok(answers.pop().unwrap_or(Enqueued { id, outcome: EnqueueOutcome::New }))
+    }
+
+    async fn store_many(&self, records: Vec<Record>) -> Result<Vec<Enqueued>, Error> {
+        let total = records.len();
+        let mut answers = Vec::with_capacity(total);
+        let mut records = records.into_iter();
+        let mut under_way = FuturesOrdered::new();
+        loop {
+            while under_way.len() < CHUNKS_UNDER_WAY {
+                let chunk: Vec<_> = records.by_ref().take(CHUNK).collect();
+                if chunk.is_empty() {
+                    break;
+                }
+                under_way.push_back(self.store_chunk(chunk));
+            }
+            match under_way.next().await {
+                None => return Ok(answers),
+                Some(Ok(chunk)) => answers.extend(chunk),
+                Some(Err(error)) if answers.is_empty() && total <= CHUNK => return Err(error),
+                Some(Err(error)) => {
+                    let stored = answers.len();
+                    return Err(Error::Partly { total, stored, source: Box::new(error) });
+                }
+            }
+        }
+    }
+
+    async fn store_chunk(&self, records: Vec<Record>) -> Result<Vec<Enqueued>, Error> {
+        let observers = &self.inner.observers;
+        let names: Vec<_> = match observers.is_empty() {
+            true => Vec::new(),
+            false => records.iter().map(|r| (r.queue.clone(), r.job_type.clone())).collect(),
+        };
+        let answers = self.call(self.inner.store.enqueue(records)).await?;
+        for (one, (queue, job_type)) in answers.iter().zip(&names) {
+            let (id, outcome) = (one.id, one.outcome);
+            observers.tell(&Event::Enqueued { id, outcome, queue, job_type });
+        }
+        Ok(answers)
+    }
+
+    /// Waits for the store's answer, but not for ever.
+    async fn call<T>(
+        &self,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(CALL_MAX, asked).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(StoreError::Timeout(CALL_MAX).into()),
+        }
+    }
+}

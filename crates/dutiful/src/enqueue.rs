@@ -1,0 +1,202 @@
+//! Enqueue: a builder that is awaited, with every setting of a job.
+
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+use crate::client::Client;
+use crate::clock::Timestamp;
+use crate::error::{Error, InvalidJob};
+use crate::id::{JobId, Name};
+use crate::job::{Delivery, Job, Record, Settings, TypeDefaults};
+use crate::store::Enqueued;
+use crate::telemetry::{inherited_correlation, inherited_trace_parent};
+
+/// A job to enqueue, by name; for callers that have no Rust type for it.
+#[derive(Clone, Debug, Default)]
+pub struct NewJob {
+    /// The type.
+    pub job_type: String,
+    /// JSON, kept byte for byte.
+    pub payload: Vec<u8>,
+    /// What differs from the type's own settings.
+    pub settings: Settings,
+}
+
+/// An enqueue being put together; await it to store the job.
+#[must_use = "nothing is enqueued before it is awaited"]
+pub struct Enqueue<'a> {
+    client: &'a Client,
+    what: Result<What, InvalidJob>,
+    settings: Settings,
+    late: Option<InvalidJob>,
+}
+
+enum What {
+    /// A typed job, serialized already.
+    Typed(TypeDefaults, Vec<u8>),
+    /// Bytes of a type whose settings the store may know.
+    Raw(Name, Vec<u8>),
+}
+
+impl<'a> Enqueue<'a> {
+    pub(crate) fn typed<J: Job>(client: &'a Client, job: &J) -> Self {
+        let what = TypeDefaults::of::<J>().and_then(|defaults| {
+            let payload = crate::payload::serialize(job, client.payload_bytes_max())?;
+            Ok(What::Typed(defaults, payload))
+        });
+        Self { client, what, settings: Settings::default(), late: None }
+    }
+
+    pub(crate) fn raw(client: &'a Client, job_type: &str, payload: Vec<u8>) -> Self {
+        let what = Name::new("type", job_type).map(|name| What::Raw(name, payload));
+        Self { client, what, settings: Settings::default(), late: None }
+    }
+
+    /// Uses this id; a repeated enqueue with it changes nothing.
+    pub fn id(mut self, id: JobId) -> Self {
+        self.settings.id = Some(id);
+        self
+    }
+
+    /// Puts it into this queue.
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.settings.queue = Some(queue.into());
+        self
+    }
+
+    /// 0 to 1000, lower runs first.
+    pub fn priority(mut self, priority: i64) -> Self {
+        self.settings.priority = Some(priority);
+        self
+    }
+
+    /// Runs it after a while, by the store's clock.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.settings.delay = Some(delay);
+        self
+    }
+
+    /// Runs it at this time or soon after.
+    pub fn at(mut self, at: SystemTime) -> Self {
+        match Timestamp::from_system(at) {
+            Ok(at) => self.settings.scheduled_for = Some(at),
+            Err(error) => self.late = Some(error),
+        }
+        self
+    }
+
+    /// Runs it at this time or soon after.
+    pub fn at_time(mut self, at: Timestamp) -> Self {
+        self.settings.scheduled_for = Some(at);
+        self
+    }
+
+    /// 1 to 1000 failures, then it is dead.
+    pub fn max_attempts(mut self, attempts: i64) -> Self {
+        self.settings.max_attempts = Some(attempts);
+        self
+    }
+
+    /// How long one attempt may run (1 ms to 30 days).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = Some(timeout);
+        self
+    }
+
+    /// The id of the request or process that this job belongs to; its children inherit it.
+    pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.settings.correlation_id = Some(id.into());
+        self
+    }
+
+    /// W3C `traceparent`.
+    pub fn trace_parent(mut self, trace_parent: impl Into<String>) -> Self {
+        self.settings.trace_parent = Some(trace_parent.into());
+        self
+    }
+
+    /// The key by which jobs share fairness or limits (a tenant).
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.settings.group = Some(group.into());
+        self
+    }
+
+    /// Stores it only if no live job has this key; the answer names the one that has.
+    pub fn unique(mut self, key: impl Into<String>) -> Self {
+        self.settings.unique_key = Some(key.into());
+        self
+    }
+
+    /// Adds a word to find it by.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.settings.tags.push(tag.into());
+        self
+    }
+
+    /// What a crash does to it.
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.settings.delivery = Some(delivery);
+        self
+    }
+
+    /// Replaces all settings given so far.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Stores it in the caller's own transaction: it exists when that commits, or never.
+    /// Types of which the store knows settings take them only outside transactions.
+    #[cfg(feature = "sqlite")]
+    pub fn within(
+        self,
+        tx: &'a rusqlite::Transaction<'a>,
+    ) -> crate::store::sqlite::EnqueueWithin<'a> {
+        let client = self.client;
+        let record = self.into_parts().and_then(|(what, settings)| match what {
+            What::Typed(defaults, payload) => Record::build(&defaults, payload, settings),
+            What::Raw(name, payload) => {
+                let defaults = TypeDefaults::unknown(name);
+                Record::from_bytes(&defaults, payload, settings, client.payload_bytes_max())
+            }
+        });
+        let store = &**client.store();
+        crate::store::sqlite::EnqueueWithin { store, tx, record: record.map_err(Error::from) }
+    }
+
+    fn into_parts(self) -> Result<(What, Settings), InvalidJob> {
+        if let Some(late) = self.late {
+            return Err(late);
+        }
+        Ok((self.what?, inherit(self.settings)))
+    }
+
+    async fn send(self) -> Result<Enqueued, Error> {
+        let client = self.client;
+        let (what, settings) = self.into_parts()?;
+        let record = match what {
+            What::Typed(defaults, payload) => Record::build(&defaults, payload, settings)?,
+            What::Raw(name, payload) => {
+                let defaults = client.defaults(&[name]).await?.remove(0);
+                Record::from_bytes(&defaults, payload, settings, client.payload_bytes_max())?
+            }
+        };
+        client.store_one(record).await
+    }
+}
+
+/// Fills in what a job inherits from where it is enqueued; explicit values win.
+pub(crate) fn inherit(mut settings: Settings) -> Settings {
+    settings.correlation_id = settings.correlation_id.or_else(inherited_correlation);
+    settings.trace_parent = settings.trace_parent.or_else(inherited_trace_parent);
+    settings
+}
+
+impl<'a> IntoFuture for Enqueue<'a> {
+    type Output = Result<Enqueued, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}

@@ -1,0 +1,195 @@
+//! Changes by id: cancel, retry, discard, reschedule, delete; and pausing a queue.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::errors::Trouble;
+use super::finish::CANCELLED;
+use super::statements::prepare;
+use super::tally::Event;
+use super::writer::Txn;
+use crate::clock::Timestamp;
+use crate::id::{JobId, Name};
+use crate::job::State;
+use crate::store::Change;
+
+/// Where a job stands.
+struct Place {
+    state: State,
+    queue: Name,
+    job_type: Name,
+}
+
+/// Looks in every place. Within a transaction the answer holds until its end.
+fn find(txn: &mut Txn<'_>, id: JobId) -> Result<Option<Place>, Trouble> {
+    let row = prepare(txn.conn, "show", "place")?
+        .query_row(params![id], |row| {
+            let text = |column| row.get::<_, Option<String>>(column);
+            Ok((row.get(0)?, row.get(1)?, text(2)?, text(3)?))
+        })
+        .optional()?;
+    let Some((place, detail, queue, job_type)) = row else { return Ok(None) };
+    Ok(Some(Place {
+        state: state_of(place, detail, txn.now),
+        queue: txn.names.get(queue.as_deref().unwrap_or("unknown")),
+        job_type: txn.names.get(job_type.as_deref().unwrap_or("unknown")),
+    }))
+}
+
+/// Returns the state that a place (1 to 5 as in show.sql) and its detail stand for.
+pub(super) fn state_of(place: i64, detail: i64, now: Timestamp) -> State {
+    match (place, detail) {
+        (1, _) | (2, 3) => State::Pending,
+        (2, 1) => State::Failed,
+        (2, _) => State::Scheduled,
+        (3, until) if until < now.us() => State::Stalled,
+        (3, _) => State::Active,
+        (4, CANCELLED) => State::Cancelled,
+        (4, _) => State::Completed,
+        _ => State::Dead,
+    }
+}
+
+/// Runs a verb's statements that take the id, or the id and the time.
+fn run(
+    conn: &Connection,
+    verb: &'static str,
+    id: JobId,
+    steps: &[&'static str],
+) -> Result<(), Trouble> {
+    for step in steps {
+        prepare(conn, verb, step)?.execute(params![id])?;
+    }
+    Ok(())
+}
+
+fn run_at(
+    conn: &Connection,
+    verb: &'static str,
+    step: &'static str,
+    id: JobId,
+    at: Timestamp,
+) -> Result<usize, Trouble> {
+    Ok(prepare(conn, verb, step)?.execute(params![id, at.us()])?)
+}
+
+pub(super) fn cancel(txn: &mut Txn<'_>, id: JobId) -> Result<Change, Trouble> {
+    let Some(place) = find(txn, id)? else { return Ok(Change::NotFound) };
+    match place.state {
+        State::Pending | State::Scheduled | State::Failed => {
+            // A pending job set aside stands in scheduled, so both places are tried.
+            run_at(txn.conn, "cancel", "ready_to_done", id, txn.now)?;
+            run_at(txn.conn, "cancel", "scheduled_to_done", id, txn.now)?;
+            run(txn.conn, "cancel", id, &["leave_ready", "leave_scheduled", "free_key"])?;
+            txn.tally.count(&place.queue, &place.job_type, Event::Cancelled);
+            Ok(Change::Done)
+        }
+        State::Active | State::Stalled => {
+            run(txn.conn, "cancel", id, &["ask"])?;
+            Ok(Change::Requested)
+        }
+        state => Ok(Change::Refused { state }),
+    }
+}
+
+pub(super) fn retry(txn: &mut Txn<'_>, id: JobId) -> Result<Change, Trouble> {
+    let Some(place) = find(txn, id)? else { return Ok(Change::NotFound) };
+    match place.state {
+        State::Failed => {
+            run_at(txn.conn, "retry", "scheduled_to_ready", id, txn.now)?;
+            run(txn.conn, "retry", id, &["leave_scheduled"])?;
+        }
+        State::Dead | State::Cancelled => {
+            if let Some(holder) = take_key_again(txn, id)? {
+                return Ok(Change::Conflict { holder });
+            }
+            if place.state == State::Dead {
+                run(txn.conn, "retry", id, &["log_dead"])?;
+                run_at(txn.conn, "retry", "dead_to_ready", id, txn.now)?;
+                run(txn.conn, "retry", id, &["leave_dead"])?;
+            } else {
+                run(txn.conn, "retry", id, &["log_done"])?;
+                run_at(txn.conn, "retry", "done_to_ready", id, txn.now)?;
+                run(txn.conn, "retry", id, &["leave_done"])?;
+                txn.tally.count(&place.queue, &place.job_type, Event::CancelledGone);
+            }
+        }
+        state => return Ok(Change::Refused { state }),
+    }
+    *txn.ring = true;
+    Ok(Change::Done)
+}
+
+/// Takes the unique key of a job that becomes live again; returns who holds it if it is taken.
+fn take_key_again(txn: &Txn<'_>, id: JobId) -> Result<Option<JobId>, Trouble> {
+    let key: Option<Option<String>> =
+        prepare(txn.conn, "retry", "key")?.query_row(params![id], |row| row.get(0)).optional()?;
+    let Some(Some(key)) = key else { return Ok(None) };
+    if prepare(txn.conn, "retry", "take_key")?.execute(params![key, id])? == 1 {
+        return Ok(None);
+    }
+    let holder: [u8; 16] =
+        prepare(txn.conn, "retry", "holder")?.query_row(params![key], |row| row.get(0))?;
+    Ok(Some(JobId::from_bytes(holder)))
+}
+
+pub(super) fn discard(txn: &mut Txn<'_>, id: JobId) -> Result<Change, Trouble> {
+    let Some(place) = find(txn, id)? else { return Ok(Change::NotFound) };
+    if place.state != State::Dead {
+        return Ok(Change::Refused { state: place.state });
+    }
+    run(txn.conn, "discard", id, &["log"])?;
+    run_at(txn.conn, "discard", "to_done", id, txn.now)?;
+    run(txn.conn, "discard", id, &["leave_dead"])?;
+    txn.tally.count(&place.queue, &place.job_type, Event::Cancelled);
+    Ok(Change::Done)
+}
+
+pub(super) fn reschedule(txn: &mut Txn<'_>, id: JobId, at: Timestamp) -> Result<Change, Trouble> {
+    let Some(place) = find(txn, id)? else { return Ok(Change::NotFound) };
+    match place.state {
+        State::Pending | State::Scheduled | State::Failed => {
+            if run_at(txn.conn, "reschedule", "move", id, at)? == 0 {
+                run_at(txn.conn, "reschedule", "ready_to_scheduled", id, at)?;
+                run(txn.conn, "reschedule", id, &["leave_ready"])?;
+            }
+            *txn.ring = true;
+            Ok(Change::Done)
+        }
+        state => Ok(Change::Refused { state }),
+    }
+}
+
+pub(super) fn delete(txn: &mut Txn<'_>, id: JobId) -> Result<Change, Trouble> {
+    let Some(place) = find(txn, id)? else { return Ok(Change::NotFound) };
+    match place.state {
+        State::Active | State::Stalled => return Ok(Change::Refused { state: place.state }),
+        State::Completed => {
+            txn.tally.count(&place.queue, &place.job_type, Event::CompletedGone);
+        }
+        State::Cancelled => {
+            txn.tally.count(&place.queue, &place.job_type, Event::CancelledGone);
+        }
+        _ => {}
+    }
+    erase(txn.conn, id)?;
+    Ok(Change::Done)
+}
+
+/// Removes a job from every table but lease.
+pub(super) fn erase(conn: &Connection, id: JobId) -> Result<(), Trouble> {
+    let all = ["ready", "scheduled", "done", "dead", "attempts", "key", "record"];
+    run(conn, "delete", id, &all)
+}
+
+pub(super) fn pause(txn: &mut Txn<'_>, queue: &Name, paused: bool) -> Result<bool, Trouble> {
+    let was = prepare(txn.conn, "pause", "paused")?
+        .query_row(params![queue.as_str()], |_| Ok(()))
+        .optional()?
+        .is_some();
+    if was != paused {
+        let at = paused.then(|| txn.now.us());
+        prepare(txn.conn, "pause", "set")?.execute(params![queue.as_str(), at])?;
+        *txn.ring = true;
+    }
+    Ok(was != paused)
+}

@@ -1,0 +1,233 @@
+//! Takes jobs from the front of the queues under a lease.
+//!
+//! The front of a queue is a range of ready's primary key. While no row in it is skipped, the whole
+//! range moves by two statements; from the first skipped row on (a type nobody here knows, a job that
+//! crashed a worker before, one that is completed at its claim) rows move one by one.
+
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::enqueue::{AT_MOST_ONCE, UNIQUE};
+use super::errors::Trouble;
+use super::statements::prepare;
+use super::tally::Event;
+use super::writer::Txn;
+use crate::clock::Timestamp;
+use crate::id::{Fence, JobId, Name};
+use crate::job::Delivery;
+use crate::store::{ClaimRequest, Claimed, Lane};
+
+/// After so many rows of unknown types in one claim they are set aside …
+const FOREIGN_MAX: usize = 1000;
+/// … for this long.
+const ASIDE: Duration = Duration::from_secs(10);
+
+/// The primary key of a row in ready, less its queue.
+#[derive(Clone, Copy)]
+struct Key {
+    priority: i64,
+    run_at: i64,
+    id: JobId,
+}
+
+/// What is left of the request.
+struct Budget {
+    jobs: usize,
+    bytes: usize,
+    crashed: usize,
+    nonce: i64,
+    until: i64,
+}
+
+pub(super) fn claim(txn: &mut Txn<'_>, ask: &ClaimRequest) -> Result<Vec<Claimed>, Trouble> {
+    let mut claimed = Vec::new();
+    let mut left = Budget {
+        jobs: ask.limit,
+        bytes: ask.bytes,
+        crashed: ask.crashed,
+        nonce: fastrand::i64(1..),
+        until: txn.now.plus(ask.lease).us(),
+    };
+    for lane in &ask.lanes {
+        if left.jobs == 0 || left.bytes == 0 {
+            break;
+        }
+        if lane.limit > 0 && !is_paused(txn, &lane.queue)? {
+            claim_lane(txn, ask, lane, &mut left, &mut claimed)?;
+        }
+    }
+    Ok(claimed)
+}
+
+fn is_paused(txn: &Txn<'_>, queue: &Name) -> Result<bool, Trouble> {
+    let mut paused = prepare(txn.conn, "claim", "paused")?;
+    Ok(paused.query_row(params![queue.as_str()], |_| Ok(())).optional()?.is_some())
+}
+
+/// What the walk along the front of a queue decided about its rows.
+#[derive(Default)]
+struct Walk {
+    /// The last row of the unbroken front.
+    range_end: Option<Key>,
+    /// True from the first skipped row on.
+    broken: bool,
+    singles: Vec<Key>,
+    at_once: Vec<(Key, Fence, u32, bool, Name)>,
+    foreign: Vec<Key>,
+    without_record: Vec<(Key, Name)>,
+}
+
+fn claim_lane(
+    txn: &mut Txn<'_>,
+    ask: &ClaimRequest,
+    lane: &Lane,
+    left: &mut Budget,
+    claimed: &mut Vec<Claimed>,
+) -> Result<(), Trouble> {
+    let mut walk = Walk::default();
+    let mut room = lane.limit.min(left.jobs);
+    let mut at_most_once = lane.at_most_once;
+    let mut front = prepare(txn.conn, "claim", "front")?;
+    let mut rows = front.query(params![lane.queue.as_str()])?;
+    while room > 0 && left.bytes > 0 && walk.foreign.len() < FOREIGN_MAX {
+        let Some(row) = rows.next()? else { break };
+        let key = Key { priority: row.get(0)?, run_at: row.get(1)?, id: job_id(row, 2)? };
+        let job_type = txn.names.get(row.get_ref(3)?.as_str().unwrap_or_default());
+        if !ask.types.contains(&job_type) {
+            walk.broken = true;
+            walk.foreign.push(key);
+            continue;
+        }
+        if row.get_ref(8)?.as_blob_or_null().ok().flatten().is_none() {
+            walk.broken = true;
+            walk.without_record.push((key, job_type));
+            continue;
+        }
+        let job = read(txn, row, key, job_type, lane, left)?;
+        let once = job.delivery == Delivery::AtMostOnce;
+        if (job.crashes > 0 && left.crashed == 0) || (once && at_most_once == 0) {
+            walk.broken = true;
+            continue;
+        }
+        left.crashed -= usize::from(job.crashes > 0);
+        left.bytes = left.bytes.saturating_sub(job.payload.len().max(1));
+        left.jobs -= 1;
+        room -= 1;
+        if once {
+            at_most_once -= 1;
+            walk.broken = true;
+            let job_type = job.job_type.clone();
+            walk.at_once.push((key, job.fence, job.failures, job.unique, job_type));
+        } else if walk.broken {
+            walk.singles.push(key);
+        } else {
+            walk.range_end = Some(key);
+        }
+        claimed.push(job);
+    }
+    drop(rows);
+    move_rows(txn, ask, lane, &walk, left)
+}
+
+fn read(
+    txn: &Txn<'_>,
+    row: &Row<'_>,
+    key: Key,
+    job_type: Name,
+    lane: &Lane,
+    left: &Budget,
+) -> Result<Claimed, Trouble> {
+    let flags: i64 = row.get(4)?;
+    let at_most_once = flags & AT_MOST_ONCE != 0;
+    let attempt: u32 = row.get(5)?;
+    Ok(Claimed {
+        fence: Fence { id: key.id, attempt: attempt.saturating_add(1), nonce: left.nonce },
+        job_type,
+        queue: lane.queue.clone(),
+        payload: row.get(8)?,
+        failures: row.get(6)?,
+        crashes: row.get(7)?,
+        max_attempts: row.get(9)?,
+        timeout: Duration::from_millis(row.get::<_, i64>(10)?.max(1) as u64),
+        delivery: if at_most_once { Delivery::AtMostOnce } else { Delivery::AtLeastOnce },
+        unique: flags & UNIQUE != 0,
+        created_at: Timestamp::from_us(row.get(11)?),
+        run_at: Timestamp::from_us(key.run_at),
+        claimed_at: txn.now,
+        correlation_id: row.get(12)?,
+        trace_parent: row.get(13)?,
+        group: row.get(14)?,
+    })
+}
+
+fn move_rows(
+    txn: &mut Txn<'_>,
+    ask: &ClaimRequest,
+    lane: &Lane,
+    walk: &Walk,
+    left: &Budget,
+) -> Result<(), Trouble> {
+    let queue = lane.queue.as_str();
+    let (nonce, until, now) = (left.nonce, left.until, txn.now.us());
+    let worker = ask.worker.0;
+    let leased = |name: &'static str, key: &Key| -> Result<(), Trouble> {
+        prepare(txn.conn, "claim", name)?.execute(params![
+            queue,
+            key.priority,
+            key.run_at,
+            key.id,
+            nonce,
+            worker,
+            until,
+            now
+        ])?;
+        Ok(())
+    };
+    let left_ready = |name: &'static str, key: &Key| -> Result<(), Trouble> {
+        let gone = params![queue, key.priority, key.run_at, key.id];
+        prepare(txn.conn, "claim", name)?.execute(gone)?;
+        Ok(())
+    };
+    if let Some(end) = &walk.range_end {
+        leased("lease_range", end)?;
+        left_ready("leave_range", end)?;
+    }
+    for key in &walk.singles {
+        leased("lease_one", key)?;
+        left_ready("leave_one", key)?;
+    }
+    for (key, fence, failures, unique, job_type) in &walk.at_once {
+        let done = params![fence.id, fence.attempt, fence.nonce, worker, now, failures];
+        prepare(txn.conn, "claim", "done_one")?.execute(done)?;
+        left_ready("leave_one", key)?;
+        if *unique {
+            prepare(txn.conn, "claim", "free_key")?.execute(params![key.id])?;
+        }
+        txn.tally.count(&lane.queue, job_type, Event::Completed);
+    }
+    if walk.foreign.len() >= FOREIGN_MAX {
+        let later = txn.now.plus(ASIDE).us();
+        for key in &walk.foreign {
+            let aside = params![queue, key.priority, key.run_at, key.id, later];
+            prepare(txn.conn, "claim", "aside")?.execute(aside)?;
+            left_ready("leave_one", key)?;
+        }
+        // The front is free of them now: look again at once.
+        *txn.ring = true;
+    }
+    for (key, job_type) in &walk.without_record {
+        let message = "its record is missing from the store";
+        let dead = params![queue, key.priority, key.run_at, key.id, now, message];
+        prepare(txn.conn, "claim", "broken")?.execute(dead)?;
+        left_ready("leave_one", key)?;
+        txn.tally.count(&lane.queue, job_type, Event::Dead);
+    }
+    Ok(())
+}
+
+/// Reads an id; a blob of another length cannot be one of ours and reads as zeros.
+pub(super) fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
+    let bytes = row.get_ref(column)?.as_blob().unwrap_or_default();
+    Ok(JobId::from_bytes(bytes.try_into().unwrap_or_default()))
+}

@@ -1,0 +1,97 @@
+//! Tells sleeping workers that something may have become claimable: at once within this process, and
+//! within a few ms of a commit by any other connection, by polling SQLite's `data_version`.
+
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::writer::lock;
+
+/// How often a sleeper's store looks for commits of other connections.
+const LOOK_EVERY: Duration = Duration::from_millis(3);
+
+/// A counter of rings that can be awaited.
+pub(super) struct Doorbell {
+    rings: watch::Sender<u64>,
+    sleepers: Mutex<usize>,
+    somebody: Condvar,
+}
+
+impl Doorbell {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            rings: watch::Sender::new(1),
+            sleepers: Mutex::new(0),
+            somebody: Condvar::new(),
+        })
+    }
+
+    pub(super) fn ring(&self) {
+        self.rings.send_modify(|n| *n += 1);
+    }
+
+    /// Waits until it rang more often than `heard`; returns how often it rang.
+    pub(super) async fn wait(&self, heard: u64) -> u64 {
+        let now = *self.rings.borrow();
+        if now > heard {
+            return now;
+        }
+        let _asleep = Asleep::new(self);
+        let mut rings = self.rings.subscribe();
+        match rings.wait_for(|n| *n > heard).await {
+            Ok(n) => *n,
+            Err(_) => heard,
+        }
+    }
+
+    /// Starts the thread that watches for commits of other connections; it ends with the bell.
+    pub(super) fn watch(self: &Arc<Self>, conn: Connection) -> std::io::Result<()> {
+        let bell = Arc::downgrade(self);
+        std::thread::Builder::new()
+            .name("dutiful-doorbell".into())
+            .spawn(move || look_for_commits(&bell, &conn))?;
+        Ok(())
+    }
+}
+
+struct Asleep<'a>(&'a Doorbell);
+
+impl<'a> Asleep<'a> {
+    fn new(bell: &'a Doorbell) -> Self {
+        *lock(&bell.sleepers) += 1;
+        bell.somebody.notify_one();
+        Self(bell)
+    }
+}
+
+impl Drop for Asleep<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.sleepers) -= 1;
+    }
+}
+
+fn look_for_commits(bell: &Weak<Doorbell>, conn: &Connection) {
+    // Nobody sleeping means nobody to wake: then the thread sleeps too, and looks now and then
+    // whether the store is still there.
+    const STILL_THERE: Duration = Duration::from_secs(1);
+    let mut seen = 0;
+    while let Some(bell) = bell.upgrade() {
+        let sleepers = lock(&bell.sleepers);
+        if *sleepers == 0 {
+            let _ = bell.somebody.wait_timeout(sleepers, STILL_THERE);
+            continue;
+        }
+        drop(sleepers);
+        let version = conn.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0));
+        if let Ok(version) = version
+            && version != seen
+        {
+            seen = version;
+            bell.ring();
+        }
+        drop(bell);
+        std::thread::sleep(LOOK_EVERY);
+    }
+}

@@ -1,0 +1,148 @@
+//! Stores jobs: the record, its place, its unique key.
+
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{CachedStatement, OptionalExtension, ToSql, params};
+
+use super::errors::Trouble;
+use super::statements::prepare;
+use super::tally::Event;
+use super::writer::Txn;
+use crate::id::JobId;
+use crate::job::{Delivery, Record};
+use crate::store::{EnqueueOutcome, Enqueued};
+
+pub(super) const UNIQUE: i64 = 1;
+pub(super) const AT_MOST_ONCE: i64 = 2;
+
+impl ToSql for JobId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(&self.as_bytes()[..]))
+    }
+}
+
+pub(super) fn enqueue(txn: &mut Txn<'_>, jobs: &[Record]) -> Result<Vec<Enqueued>, Trouble> {
+    let mut plain = prepare(txn.conn, "enqueue", "plain")?;
+    let mut ready = prepare(txn.conn, "enqueue", "ready")?;
+    let mut answers = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let outcome = match take_key(txn, job)? {
+            Some(other) => other,
+            None if insert_record(txn, &mut plain, job)? == 0 => {
+                Enqueued { id: job.id, outcome: EnqueueOutcome::Exists }
+            }
+            None => {
+                insert_place(txn, &mut ready, job)?;
+                txn.tally.count(&job.queue, &job.job_type, Event::Enqueued);
+                Enqueued { id: job.id, outcome: EnqueueOutcome::New }
+            }
+        };
+        answers.push(outcome);
+    }
+    Ok(answers)
+}
+
+/// Takes the unique key, if there is one; answers for the job when it is known or the key is held.
+fn take_key(txn: &mut Txn<'_>, job: &Record) -> Result<Option<Enqueued>, Trouble> {
+    let Some(key) = &job.unique_key else { return Ok(None) };
+    let known =
+        prepare(txn.conn, "enqueue", "known")?.query_row(params![job.id], |_| Ok(())).optional()?;
+    if known.is_some() {
+        return Ok(Some(Enqueued { id: job.id, outcome: EnqueueOutcome::Exists }));
+    }
+    let taken = prepare(txn.conn, "enqueue", "take_key")?.execute(params![key, job.id])?;
+    if taken == 1 {
+        return Ok(None);
+    }
+    let holder: [u8; 16] =
+        prepare(txn.conn, "enqueue", "holder")?.query_row(params![key], |row| row.get(0))?;
+    let id = JobId::from_bytes(holder);
+    Ok(Some(Enqueued { id, outcome: EnqueueOutcome::Duplicate }))
+}
+
+fn insert_record(
+    txn: &Txn<'_>,
+    plain: &mut CachedStatement<'_>,
+    job: &Record,
+) -> Result<usize, Trouble> {
+    let delivery = i64::from(job.delivery == Delivery::AtMostOnce);
+    let timeout = job.timeout.as_millis() as i64;
+    let is_plain = job.scheduled_for.is_none()
+        && job.delay.is_zero()
+        && job.correlation_id.is_none()
+        && job.trace_parent.is_none()
+        && job.group.is_none()
+        && job.unique_key.is_none()
+        && job.tags.is_empty();
+    if is_plain {
+        return Ok(plain.execute(params![
+            job.id,
+            job.job_type.as_str(),
+            job.queue.as_str(),
+            job.payload,
+            job.priority,
+            txn.now.us(),
+            job.max_attempts,
+            timeout,
+            delivery,
+        ])?);
+    }
+    Ok(prepare(txn.conn, "enqueue", "record")?.execute(params![
+        job.id,
+        job.job_type.as_str(),
+        job.queue.as_str(),
+        job.payload,
+        job.priority,
+        txn.now.us(),
+        run_at(txn, job),
+        job.max_attempts,
+        timeout,
+        job.correlation_id,
+        job.trace_parent,
+        job.group,
+        job.unique_key,
+        (!job.tags.is_empty()).then(|| join_tags(&job.tags)),
+        delivery,
+    ])?)
+}
+
+fn insert_place(
+    txn: &mut Txn<'_>,
+    ready: &mut CachedStatement<'_>,
+    job: &Record,
+) -> Result<(), Trouble> {
+    let now = txn.now.us();
+    let run_at = run_at(txn, job).unwrap_or(now);
+    let mut flags = if job.unique_key.is_some() { UNIQUE } else { 0 };
+    if job.delivery == Delivery::AtMostOnce {
+        flags |= AT_MOST_ONCE;
+    }
+    let row = params![
+        job.queue.as_str(),
+        job.priority,
+        run_at.max(now),
+        job.id,
+        job.job_type.as_str(),
+        flags
+    ];
+    if run_at > now {
+        prepare(txn.conn, "enqueue", "scheduled")?.execute(row)?;
+    } else {
+        ready.execute(row)?;
+        *txn.ring = true;
+    }
+    Ok(())
+}
+
+fn run_at(txn: &Txn<'_>, job: &Record) -> Option<i64> {
+    let delayed = || (!job.delay.is_zero()).then(|| txn.now.plus(job.delay));
+    job.scheduled_for.or_else(delayed).map(|at| at.us())
+}
+
+/// Tags may hold any character, so they are kept as a JSON array.
+fn join_tags(tags: &[String]) -> String {
+    serde_json::to_string(tags).expect("strings always serialize")
+}
+
+pub(super) fn split_tags(text: Option<String>) -> Vec<String> {
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}

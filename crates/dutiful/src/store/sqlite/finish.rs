@@ -1,0 +1,251 @@
+//! Writes how attempts ended: every write names the whole fence and changes one row, or is lost.
+
+use std::time::Duration;
+
+use rusqlite::params;
+
+use super::errors::Trouble;
+use super::statements::prepare;
+use super::tally::Event;
+use super::writer::Txn;
+use crate::clock::Timestamp;
+use crate::id::WorkerId;
+use crate::job::Delivery;
+use crate::store::{DeadReason, End, Failure, Finish, Held};
+
+/// `outcome` in done.
+pub(super) const COMPLETED: i64 = 1;
+pub(super) const CANCELLED: i64 = 2;
+pub(super) const UNHEARD: i64 = 3;
+pub(super) const FAILED_ONCE: i64 = 4;
+
+/// `outcome` in attempt.
+pub(super) const LOG_FAILED: i64 = 2;
+pub(super) const LOG_DEAD: i64 = 3;
+pub(super) const LOG_SNOOZED: i64 = 4;
+pub(super) const LOG_RELEASED: i64 = 5;
+pub(super) const LOG_STALLED: i64 = 6;
+pub(super) const LOG_CANCELLED: i64 = 7;
+
+/// `reason` in scheduled.
+pub(super) const WAITS_FAILED: i64 = 1;
+pub(super) const WAITS_SNOOZED: i64 = 2;
+
+pub(super) fn finish(
+    txn: &mut Txn<'_>,
+    worker: WorkerId,
+    ends: &[Finish],
+) -> Result<Vec<Held>, Trouble> {
+    ends.iter().map(|one| finish_one(txn, worker, one)).collect()
+}
+
+pub(super) fn finish_one(
+    txn: &mut Txn<'_>,
+    worker: WorkerId,
+    one: &Finish,
+) -> Result<Held, Trouble> {
+    if one.delivery == Delivery::AtMostOnce {
+        return finish_late(txn, worker, one);
+    }
+    let moved = match &one.end {
+        End::Completed(result) => complete(txn, worker, one, COMPLETED, result.as_deref())?,
+        End::Cancelled => complete(txn, worker, one, CANCELLED, None)?,
+        End::Failed(_, wait) => {
+            let failures = one.failures.saturating_add(1);
+            wait_until(txn, one, *wait, failures, WAITS_FAILED)?
+        }
+        End::Snoozed(wait) => wait_until(txn, one, *wait, one.failures, WAITS_SNOOZED)?,
+        End::Released => release(txn, one)?,
+        End::Dead(failure, reason) => bury(txn, one, failure, *reason)?,
+    };
+    if !moved {
+        return Ok(Held::Lost);
+    }
+    log_and_count(txn, worker, one)?;
+    Ok(Held::Yes)
+}
+
+fn fence_ends(txn: &Txn<'_>, one: &Finish) -> Result<bool, Trouble> {
+    #[cfg(not(bug = "no_fence"))]
+    let key = params![one.fence.id, one.fence.attempt, one.fence.nonce];
+    #[cfg(not(bug = "no_fence"))]
+    return Ok(prepare(txn.conn, "finish", "end")?.execute(key)? == 1);
+    #[cfg(bug = "no_fence")]
+    {
+        txn.conn.execute("DELETE FROM dutiful_lease WHERE id = ?1", params![one.fence.id])?;
+        Ok(true)
+    }
+}
+
+fn complete(
+    txn: &Txn<'_>,
+    worker: WorkerId,
+    one: &Finish,
+    outcome: i64,
+    result: Option<&[u8]>,
+) -> Result<bool, Trouble> {
+    if !fence_ends(txn, one)? {
+        return Ok(false);
+    }
+    prepare(txn.conn, "finish", "done")?.execute(params![
+        one.fence.id,
+        one.fence.attempt,
+        one.fence.nonce,
+        worker.0,
+        outcome,
+        one.started_at.us(),
+        finished_at(one).us(),
+        one.failures,
+        result,
+    ])?;
+    if one.unique {
+        prepare(txn.conn, "finish", "free_key")?.execute(params![one.fence.id])?;
+    }
+    Ok(true)
+}
+
+fn wait_until(
+    txn: &mut Txn<'_>,
+    one: &Finish,
+    wait: Duration,
+    failures: u32,
+    reason: i64,
+) -> Result<bool, Trouble> {
+    prepare(txn.conn, "finish", "scheduled")?.execute(params![
+        one.fence.id,
+        one.fence.attempt,
+        one.fence.nonce,
+        txn.now.plus(wait).us(),
+        failures,
+        reason,
+    ])?;
+    fence_ends(txn, one)
+}
+
+fn release(txn: &mut Txn<'_>, one: &Finish) -> Result<bool, Trouble> {
+    let fence = params![one.fence.id, one.fence.attempt, one.fence.nonce, txn.now.us()];
+    prepare(txn.conn, "finish", "ready")?.execute(fence)?;
+    *txn.ring = true;
+    fence_ends(txn, one)
+}
+
+fn bury(
+    txn: &Txn<'_>,
+    one: &Finish,
+    failure: &Failure,
+    reason: DeadReason,
+) -> Result<bool, Trouble> {
+    prepare(txn.conn, "finish", "dead")?.execute(params![
+        one.fence.id,
+        one.fence.attempt,
+        one.fence.nonce,
+        reason_code(reason),
+        one.started_at.us(),
+        finished_at(one).us(),
+        one.failures.saturating_add(1),
+        failure.class,
+        failure.message,
+    ])?;
+    if !fence_ends(txn, one)? {
+        return Ok(false);
+    }
+    if one.unique {
+        prepare(txn.conn, "finish", "free_key")?.execute(params![one.fence.id])?;
+    }
+    Ok(true)
+}
+
+pub(super) fn reason_code(reason: DeadReason) -> i64 {
+    match reason {
+        DeadReason::Exhausted => 1,
+        DeadReason::Discarded => 2,
+        DeadReason::Quarantined => 3,
+    }
+}
+
+/// An at-most-once job is done since its claim: note how it went, and never run it again.
+fn finish_late(txn: &mut Txn<'_>, worker: WorkerId, one: &Finish) -> Result<Held, Trouble> {
+    let (outcome, result) = match &one.end {
+        End::Completed(result) => (COMPLETED, result.as_deref()),
+        // Released before it began, yet it counts as run: that is what at-most-once means.
+        End::Released => (UNHEARD, None),
+        _ => (FAILED_ONCE, None),
+    };
+    let changed = prepare(txn.conn, "finish", "late")?.execute(params![
+        one.fence.id,
+        one.fence.attempt,
+        one.fence.nonce,
+        outcome,
+        finished_at(one).us(),
+        result,
+    ])?;
+    if changed == 0 {
+        return Ok(Held::Lost);
+    }
+    let failure = match &one.end {
+        End::Failed(failure, _) | End::Dead(failure, _) => Some(failure),
+        _ => None,
+    };
+    if failure.is_some() {
+        log(txn, worker, one, LOG_FAILED, failure)?;
+    }
+    // The claim counted it as completed already.
+    let times = (one.ran, one.waited);
+    match failure {
+        Some(_) => count_run(txn, one, Event::Failed),
+        None => txn.tally.times(&one.queue, &one.job_type, Event::Completed, times),
+    }
+    Ok(Held::Yes)
+}
+
+fn log_and_count(txn: &mut Txn<'_>, worker: WorkerId, one: &Finish) -> Result<(), Trouble> {
+    match &one.end {
+        End::Completed(_) => count_run(txn, one, Event::Completed),
+        End::Cancelled => txn.tally.count(&one.queue, &one.job_type, Event::Cancelled),
+        End::Failed(failure, _) => {
+            log(txn, worker, one, LOG_FAILED, Some(failure))?;
+            count_run(txn, one, Event::Failed);
+        }
+        End::Dead(..) => {
+            count_run(txn, one, Event::Failed);
+            txn.tally.count(&one.queue, &one.job_type, Event::Dead);
+        }
+        End::Snoozed(_) => {
+            log(txn, worker, one, LOG_SNOOZED, None)?;
+            txn.tally.count(&one.queue, &one.job_type, Event::Snoozed);
+        }
+        End::Released => {
+            log(txn, worker, one, LOG_RELEASED, None)?;
+            txn.tally.count(&one.queue, &one.job_type, Event::Released);
+        }
+    }
+    Ok(())
+}
+
+fn count_run(txn: &mut Txn<'_>, one: &Finish, event: Event) {
+    txn.tally.run(&one.queue, &one.job_type, event, (one.ran, one.waited));
+}
+
+fn log(
+    txn: &Txn<'_>,
+    worker: WorkerId,
+    one: &Finish,
+    outcome: i64,
+    failure: Option<&Failure>,
+) -> Result<(), Trouble> {
+    prepare(txn.conn, "finish", "attempt")?.execute(params![
+        one.fence.id,
+        one.fence.attempt,
+        worker.0,
+        one.started_at.us(),
+        finished_at(one).us(),
+        outcome,
+        failure.map(|f| f.class.as_str()),
+        failure.map(|f| f.message.as_str()),
+    ])?;
+    Ok(())
+}
+
+fn finished_at(one: &Finish) -> Timestamp {
+    one.started_at.plus(one.ran)
+}

@@ -1,0 +1,64 @@
+//! The schema's versions, up and down, each in one transaction with the record of its version.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::errors::Trouble;
+use crate::error::StoreError;
+use crate::store::Migrated;
+
+/// (up, down) of version 1, 2, …
+const VERSIONS: &[(&str, &str)] =
+    &[(include_str!("migrations/0001_up.sql"), include_str!("migrations/0001_down.sql"))];
+
+/// The newest version that this program knows.
+pub(super) const NEWEST: i64 = VERSIONS.len() as i64;
+
+/// Brings the schema to `target` (`None`: up to the newest). Concurrent starters wait for each
+/// other at BEGIN IMMEDIATE, and the second finds nothing left to do.
+pub(super) fn migrate(conn: &Connection, target: Option<i64>) -> Result<Migrated, Trouble> {
+    let from = version(conn)?;
+    if from > NEWEST {
+        return Err(StoreError::Newer { found: from, known: NEWEST }.into());
+    }
+    let to = target.unwrap_or(NEWEST);
+    if !(0..=NEWEST).contains(&to) {
+        let text = format!("there is no schema version {to}; this program knows 0 to {NEWEST}");
+        return Err(StoreError::ReadOnly(text).into());
+    }
+    if from == to {
+        return Ok(Migrated { from, to });
+    }
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let moved = step_all(conn, to);
+    conn.execute_batch(if moved.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    moved.map(|from| Migrated { from, to })
+}
+
+fn step_all(conn: &Connection, to: i64) -> Result<i64, Trouble> {
+    let from = version(conn)?;
+    for next in from..to {
+        conn.execute_batch(VERSIONS[next as usize].0)?;
+    }
+    for last in (to..from).rev() {
+        conn.execute_batch(VERSIONS[last as usize].1)?;
+    }
+    conn.execute_batch(
+        "CREATE TABLE IF NOT EXISTS dutiful_schema (version INTEGER NOT NULL) STRICT;
+         DELETE FROM dutiful_schema;",
+    )?;
+    conn.execute("INSERT INTO dutiful_schema (version) VALUES (?1)", params![to])?;
+    Ok(from)
+}
+
+/// Returns the version of the schema in this file, 0 without one.
+pub(super) fn version(conn: &Connection) -> Result<i64, Trouble> {
+    let known = conn
+        .query_row("SELECT 1 FROM sqlite_schema WHERE name = 'dutiful_schema'", [], |_| Ok(()))
+        .optional()?;
+    if known.is_none() {
+        return Ok(0);
+    }
+    let version =
+        conn.query_row("SELECT version FROM dutiful_schema", [], |row| row.get(0)).optional()?;
+    Ok(version.unwrap_or(0))
+}

@@ -1,0 +1,216 @@
+//! The embedded store: one SQLite file, one writer thread with group commit, readers apart.
+
+mod change;
+mod claim;
+mod count;
+mod doorbell;
+mod enqueue;
+mod errors;
+mod finish;
+mod look;
+mod migrate;
+mod open;
+mod presence;
+mod statements;
+mod tally;
+mod upkeep;
+mod verbs;
+mod within;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+pub use self::within::{CompleteWithin, EnqueueWithin};
+
+use self::doorbell::Doorbell;
+use self::errors::Trouble;
+use self::upkeep::Suspects;
+use self::writer::{Readers, Time, Txn, Writer, lock};
+use crate::clock::{Clock, Timestamp};
+use crate::error::StoreError;
+use crate::store::{Facts, Reply};
+
+/// Threads that read beside the writer.
+const READERS: usize = 2;
+
+/// Jobs in a SQLite file (or in memory, for tests).
+pub struct SqliteStore {
+    writer: Writer,
+    /// `None` in memory, where the one connection does everything.
+    readers: Option<Readers>,
+    bell: Arc<Doorbell>,
+    /// Canonical; `None` in memory.
+    path: Option<PathBuf>,
+    facts: Facts,
+    /// For work inside the user's own transactions.
+    time: Mutex<Time>,
+    suspects: Arc<Mutex<Suspects>>,
+    /// A store does not survive fork(): the child would share locks and descriptors.
+    pid: u32,
+}
+
+impl SqliteStore {
+    /// Opens `sqlite:FILE` or `sqlite::memory:`, makes or migrates the schema, checks a file whose
+    /// last worker did not end in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`], [`StoreError::Open`], [`StoreError::Newer`], [`StoreError::Corrupt`]
+    /// say what is wrong with the place; nothing is changed then.
+    pub fn open(url: &str, clock: Clock) -> Result<Self, StoreError> {
+        let target = open::Target::parse(url)?;
+        let path = match &target.path {
+            Some(path) => Some(open::prepare_file(path, &target)?),
+            None => None,
+        };
+        let conn = open::writer(&target, path.as_deref())?;
+        let explained = |trouble: Trouble| open::explain(trouble.into(), path.as_deref());
+        migrate::migrate(&conn, None).map_err(explained)?;
+        if let Some(path) = &path {
+            check_after_crash(&conn, path)?;
+        }
+        let facts = facts(&conn, path.as_deref()).map_err(explained)?;
+        Self::start(conn, path.clone(), facts, clock)
+    }
+
+    fn start(
+        conn: Connection,
+        path: Option<PathBuf>,
+        facts: Facts,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let no_thread = |error: std::io::Error| StoreError::Unavailable(error.to_string());
+        let bell = Doorbell::new();
+        let mut readers = None;
+        if let Some(path) = &path {
+            let conns: Result<Vec<_>, _> = (0..READERS).map(|_| open::reader(path)).collect();
+            readers = Some(Readers::start(conns?, &clock).map_err(no_thread)?);
+            bell.watch(open::reader(path)?).map_err(no_thread)?;
+        }
+        Ok(Self {
+            writer: Writer::start(conn, clock.clone(), bell.clone()).map_err(no_thread)?,
+            readers,
+            bell,
+            path,
+            facts,
+            time: Mutex::new(Time { clock, last: Timestamp::default() }),
+            suspects: Arc::default(),
+            pid: std::process::id(),
+        })
+    }
+
+    fn check_process(&self) -> Result<(), StoreError> {
+        if std::process::id() == self.pid { Ok(()) } else { Err(StoreError::Forked) }
+    }
+
+    /// Runs work of about so many rows in the writer's next transaction.
+    fn write<T: Send + 'static>(
+        &self,
+        rows: usize,
+        run: impl FnMut(&mut Txn<'_>) -> Result<T, Trouble> + Send + 'static,
+    ) -> Reply<'_, T> {
+        let asked = self.check_process().map(|()| self.writer.ask(rows, run));
+        Box::pin(async move { answer(asked?).await })
+    }
+
+    /// Runs work ahead of everything that waits.
+    fn write_first<T: Send + 'static>(
+        &self,
+        run: impl FnMut(&mut Txn<'_>) -> Result<T, Trouble> + Send + 'static,
+    ) -> Reply<'_, T> {
+        let asked = self.check_process().map(|()| self.writer.ask_first(run));
+        Box::pin(async move { answer(asked?).await })
+    }
+
+    /// Looks, in one snapshot.
+    fn read<T: Send + 'static>(
+        &self,
+        mut look: impl FnMut(&Connection, Timestamp) -> Result<T, Trouble> + Send + 'static,
+    ) -> Reply<'_, T> {
+        let asked = self.check_process().map(|()| match &self.readers {
+            Some(readers) => readers.ask(look),
+            None => self.writer.ask(1, move |txn| look(txn.conn, txn.now)),
+        });
+        Box::pin(async move { answer(asked?).await })
+    }
+}
+
+async fn answer<T>(asked: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    asked.await.unwrap_or(Err(StoreError::Closed))
+}
+
+fn facts(conn: &Connection, path: Option<&Path>) -> Result<Facts, Trouble> {
+    let pragma = |name: &str| -> Result<String, Trouble> {
+        Ok(conn.query_row(&format!("PRAGMA {name}"), [], |row| {
+            row.get::<_, rusqlite::types::Value>(0).map(|value| match value {
+                rusqlite::types::Value::Integer(n) => n.to_string(),
+                rusqlite::types::Value::Text(text) => text,
+                _ => String::new(),
+            })
+        })?)
+    };
+    let synchronous = match pragma("synchronous")?.as_str() {
+        "0" => "off",
+        "1" => "normal",
+        "2" => "full",
+        _ => "extra",
+    };
+    Ok(Facts {
+        store: "sqlite",
+        version: rusqlite::version().to_string(),
+        durability: format!("{}, synchronous={synchronous}", pragma("journal_mode")?),
+        place: path.map_or(":memory:".into(), |path| path.display().to_string()),
+    })
+}
+
+/// A worker that is on record as running, but whose process is gone, crashed: look at the file.
+fn check_after_crash(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let crashed = || -> Result<Vec<i64>, Trouble> {
+        let mut running =
+            conn.prepare("SELECT id, pid FROM dutiful_worker WHERE stopped_at IS NULL")?;
+        let rows = running.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows: Vec<(i64, i32)> = rows.collect::<Result<_, _>>()?;
+        Ok(rows.into_iter().filter(|(_, pid)| !is_alive(*pid)).map(|(id, _)| id).collect())
+    };
+    let explained = |trouble: Trouble| open::explain(trouble.into(), Some(path));
+    let crashed = crashed().map_err(explained)?;
+    if crashed.is_empty() {
+        return Ok(());
+    }
+    open::quick_check(conn, path)?;
+    for worker in crashed {
+        let noted = conn.execute(
+            "UPDATE dutiful_worker SET stopped_at = beat_at WHERE id = ?1 AND stopped_at IS NULL",
+            [worker],
+        );
+        noted.map_err(|error| explained(error.into()))?;
+    }
+    Ok(())
+}
+
+fn is_alive(pid: i32) -> bool {
+    rustix::process::Pid::from_raw(pid).is_some_and(|pid| {
+        // "Not permitted" means that somebody else's process has this number: alive.
+        rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
+    })
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        if let Some(readers) = &self.readers {
+            readers.close();
+        }
+    }
+}
+
+/// Closes what reads first, so that the writer's connection is the last and leaves no WAL behind.
+fn close(store: &SqliteStore) {
+    if let Some(readers) = &store.readers {
+        readers.close();
+    }
+    store.writer.close();
+    lock(&store.suspects).clear();
+}

@@ -1,0 +1,203 @@
+//! From a URL to checked connections: what the file is, where it lies, and how SQLite must treat it.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::errors::{BUSY_MAX, Trouble};
+use crate::error::StoreError;
+
+/// The oldest SQLite without the WAL-reset corruption.
+const VERSION_MIN: i32 = 3_051_003;
+/// Page cache of the writer.
+const CACHE_KIB: i64 = 16 * 1024;
+/// A WAL larger than this is cut back at a checkpoint.
+const WAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
+/// Pages in the WAL after which the writer checkpoints.
+const CHECKPOINT_PAGES: i64 = 4000;
+/// A file up to this size is checked in full after an unclean end.
+pub(super) const CHECK_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What a URL asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// `None` is `:memory:`.
+    pub(super) path: Option<PathBuf>,
+    /// The file may not grow over so many bytes.
+    pub(super) max_bytes: Option<i64>,
+    /// A network file system was allowed by hand.
+    network: bool,
+}
+
+impl Target {
+    /// Parses `sqlite:FILE[?max_bytes=N][&network=allow]` or `sqlite::memory:`.
+    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
+        let wrong = |reason: &str| StoreError::Url { url: url.into(), reason: reason.into() };
+        let rest = url.strip_prefix("sqlite:").unwrap_or(url);
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        if place.is_empty() {
+            return Err(wrong("it names no file; write sqlite:jobs.db"));
+        }
+        let path = (place != ":memory:").then(|| PathBuf::from(place));
+        let mut target = Self { path, max_bytes: None, network: false };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("max_bytes", n)) => match n.parse() {
+                    Ok(n) if n > 0 => target.max_bytes = Some(n),
+                    _ => return Err(wrong("max_bytes must be a number of bytes")),
+                },
+                Some(("network", "allow")) => target.network = true,
+                _ => return Err(wrong("it knows max_bytes=N and network=allow after the ?")),
+            }
+        }
+        Ok(target)
+    }
+}
+
+/// Looks at the file before SQLite does, makes it with mode 0600 when it is not there, and returns
+/// its canonical path.
+pub(super) fn prepare_file(path: &Path, target: &Target) -> Result<PathBuf, StoreError> {
+    let wrong = |reason: String| StoreError::Open { path: path.into(), reason };
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => {
+            return Err(wrong("it is a directory; name a file in it".into()));
+        }
+        Ok(meta) if meta.is_symlink() => {
+            return Err(wrong("it is a symbolic link; name the file itself".into()));
+        }
+        Ok(meta) if !meta.is_file() => return Err(wrong("it is not a regular file".into())),
+        Ok(_) => {
+            // Opening to write asks the file's mode; SQLite alone would quietly read on.
+            let opened = OpenOptions::new().read(true).write(true).open(path);
+            opened.map_err(|e| wrong(format!("{e}; allow reading and writing")))?;
+        }
+        Err(_) => {
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            match made {
+                Ok(_) => {}
+                // Another process was faster; its file is as good.
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(wrong(format!("{e}; name a place that can be written"))),
+            }
+        }
+    }
+    let canonical = fs::canonicalize(path).map_err(|e| wrong(e.to_string()))?;
+    if !target.network && is_network(&canonical) {
+        return Err(wrong(
+            "it lies on a network file system, whose locks SQLite cannot trust; use a local disk, \
+             or Postgres (or ?network=allow at your own risk)"
+                .into(),
+        ));
+    }
+    Ok(canonical)
+}
+
+fn is_network(path: &Path) -> bool {
+    const NETWORKS: [u32; 6] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997, 0x0BD0_0BD0];
+    #[cfg(target_os = "linux")]
+    if let Ok(stat) = rustix::fs::statfs(path) {
+        return NETWORKS.contains(&(stat.f_type as u32));
+    }
+    let _ = (path, NETWORKS);
+    false
+}
+
+/// Opens the connection that writes.
+pub(super) fn writer(target: &Target, path: Option<&Path>) -> Result<Connection, StoreError> {
+    assert!(
+        rusqlite::version_number() >= VERSION_MIN,
+        "linked with SQLite {}, which can corrupt a WAL file; at least 3.51.3 is needed",
+        rusqlite::version()
+    );
+    let conn = match path {
+        Some(path) => Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE)),
+        None => Connection::open_in_memory(),
+    };
+    let mut conn = conn.map_err(|e| StoreError::from(Trouble::from(e)))?;
+    set_up_writer(&mut conn, target).map_err(|trouble| explain(trouble.into(), path))?;
+    Ok(conn)
+}
+
+fn set_up_writer(conn: &mut Connection, target: &Target) -> Result<(), Trouble> {
+    conn.busy_handler(Some(wait_for_lock))?;
+    conn.set_prepared_statement_cache_capacity(128);
+    conn.pragma_update(None, "page_size", 4096)?;
+    if target.path.is_some() {
+        let mode: String = conn.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))?;
+        if mode != "wal" {
+            let reason = format!("its journal mode is {mode}, and WAL was refused");
+            return Err(StoreError::Unavailable(reason).into());
+        }
+    }
+    #[cfg(not(bug = "sync_off"))]
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    #[cfg(bug = "sync_off")]
+    conn.pragma_update(None, "synchronous", "OFF")?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "journal_size_limit", WAL_BYTES_MAX)?;
+    if let Some(bytes) = target.max_bytes {
+        let page: i64 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        conn.query_row(&format!("PRAGMA max_page_count = {}", (bytes / page).max(1)), [], |_| {
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Opens a connection that only reads.
+pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let open = || -> Result<Connection, Trouble> {
+        let mut conn = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+        conn.busy_handler(Some(wait_for_lock))?;
+        conn.set_prepared_statement_cache_capacity(64);
+        Ok(conn)
+    };
+    open().map_err(|trouble| explain(trouble.into(), Some(path)))
+}
+
+fn flags(access: OpenFlags) -> OpenFlags {
+    access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW
+}
+
+/// Tries again every millisecond: with SQLite's own growing pauses one process can starve another.
+fn wait_for_lock(tries: i32) -> bool {
+    const STEP: Duration = Duration::from_millis(1);
+    std::thread::sleep(STEP);
+    (tries as u128) < BUSY_MAX.as_millis()
+}
+
+/// Says of an error at the opening what it means for this file.
+pub(super) fn explain(error: StoreError, path: Option<&Path>) -> StoreError {
+    let Some(path) = path else { return error };
+    let reason = match error {
+        StoreError::Corrupt(text) => {
+            format!("{text}; it is not a SQLite database, or damaged: name another file")
+        }
+        StoreError::Busy { waited } => format!(
+            "another program has held its lock for {waited:?}; end that program or its transaction"
+        ),
+        StoreError::Unavailable(text) => text,
+        other => return other,
+    };
+    StoreError::Open { path: path.into(), reason }
+}
+
+/// Checks the structure of a file whose last worker did not end in order.
+pub(super) fn quick_check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let bytes = fs::metadata(path).map(|meta| meta.len()).unwrap_or(0);
+    if bytes > CHECK_BYTES_MAX {
+        return Ok(());
+    }
+    let verdict = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    match verdict {
+        Ok(text) if text == "ok" => Ok(()),
+        Ok(text) => Err(StoreError::Corrupt(text)),
+        Err(error) => Err(explain(Trouble::from(error).into(), Some(path))),
+    }
+}

@@ -1,0 +1,31 @@
+-- Takes jobs whose lease expired back to ready, or to dead. It reads lease alone (which is small: it
+-- holds what runs now), pages by key, and compares with the store's clock. Runs inside BEGIN
+-- IMMEDIATE after the term was checked; each move names the whole fence (?1 id, attempt, ?3 nonce).
+
+-- :expired ?1 now, ?2 ids above this, ?3 limit
+SELECT id, attempt, nonce, until, worker, claimed_at, crashes, queue, type, flags
+FROM dutiful_lease WHERE until < ?1 AND id > ?2 ORDER BY id LIMIT ?3
+
+-- :to_ready ?4 now
+INSERT OR IGNORE INTO dutiful_ready (queue, priority, run_at, id, type, flags, attempt, failures,
+    crashes)
+SELECT queue, priority, ?4, id, type, flags, attempt, failures, crashes + 1
+FROM dutiful_lease WHERE id = ?1 AND attempt = ?2 AND nonce = ?3
+
+-- :to_dead ?4 now, ?5 message
+INSERT OR IGNORE INTO dutiful_dead (id, attempt, nonce, worker, reason, started_at, finished_at,
+    failures, crashes, queue, priority, type, flags, error_class, error_message)
+SELECT id, attempt, nonce, worker, 3, claimed_at, ?4, failures, crashes + 1, queue, priority, type,
+    flags, 'stalled', ?5
+FROM dutiful_lease WHERE id = ?1 AND attempt = ?2 AND nonce = ?3
+
+-- :attempt ?1 id, attempt, worker, started_at, finished_at, ?6 error_message
+INSERT OR REPLACE INTO dutiful_attempt (id, attempt, worker, started_at, finished_at, outcome,
+    error_class, error_message)
+VALUES (?1, ?2, ?3, ?4, ?5, 6, 'stalled', ?6)
+
+-- :end
+DELETE FROM dutiful_lease WHERE id = ?1 AND attempt = ?2 AND nonce = ?3
+
+-- :free_key ?1 id
+DELETE FROM dutiful_unique_key WHERE id = ?1

@@ -1,0 +1,148 @@
+//! What happened, counted: each commit appends one row for each (queue, type, event) in it, the
+//! leader folds rows into totals, and readers add both. So the numbers of a whole fleet are exact.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use super::errors::Trouble;
+use super::statements::prepare;
+use crate::id::Name;
+
+/// Upper bounds of the histogram's buckets in ms; one more bucket holds what is slower.
+pub(super) const BOUNDS_MS: [u64; 15] =
+    [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000];
+
+/// What is counted. The numbers are stored, so they never change their meaning.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(i64)]
+pub(super) enum Event {
+    Enqueued = 0,
+    Completed = 1,
+    Failed = 2,
+    Dead = 3,
+    Cancelled = 4,
+    Snoozed = 5,
+    Released = 6,
+    Stalled = 7,
+    /// A completed job left the record (pruned or deleted).
+    CompletedGone = 8,
+    /// A cancelled job left the record or went back into the queue.
+    CancelledGone = 9,
+}
+
+/// The counts of one transaction, written at its end.
+#[derive(Default)]
+pub(super) struct Tally {
+    rows: HashMap<(Name, Name, Event), Row>,
+}
+
+#[derive(Default)]
+pub(super) struct Row {
+    pub(super) n: i64,
+    pub(super) ran: Option<Histogram>,
+    pub(super) waited: Option<Histogram>,
+}
+
+impl Tally {
+    pub(super) fn count(&mut self, queue: &Name, job_type: &Name, event: Event) {
+        self.add(queue, job_type, event, 1);
+    }
+
+    pub(super) fn add(&mut self, queue: &Name, job_type: &Name, event: Event, n: i64) {
+        self.row(queue, job_type, event).n += n;
+    }
+
+    /// Counts a run with how long it took and how long it had been due.
+    pub(super) fn run(
+        &mut self,
+        queue: &Name,
+        job_type: &Name,
+        event: Event,
+        times: (Duration, Duration),
+    ) {
+        self.times(queue, job_type, event, times);
+        self.row(queue, job_type, event).n += 1;
+    }
+
+    /// Notes the times of a run that was counted before.
+    pub(super) fn times(
+        &mut self,
+        queue: &Name,
+        job_type: &Name,
+        event: Event,
+        times: (Duration, Duration),
+    ) {
+        let row = self.row(queue, job_type, event);
+        row.ran.get_or_insert_default().add(times.0);
+        row.waited.get_or_insert_default().add(times.1);
+    }
+
+    fn row(&mut self, queue: &Name, job_type: &Name, event: Event) -> &mut Row {
+        self.rows.entry((queue.clone(), job_type.clone(), event)).or_default()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.rows.clear();
+    }
+
+    /// Writes the counts and forgets them.
+    pub(super) fn write(&mut self, conn: &Connection) -> Result<(), Trouble> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let mut add = prepare(conn, "fold", "add")?;
+        for ((queue, job_type, event), row) in self.rows.drain() {
+            let blob = |histogram: Option<Histogram>| histogram.map(|h| h.to_bytes());
+            let (ran, waited) = (blob(row.ran), blob(row.waited));
+            add.execute(params![
+                queue.as_str(),
+                job_type.as_str(),
+                event as i64,
+                row.n,
+                ran,
+                waited
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+/// How many durations fell into each bucket, and their sum in µs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Histogram {
+    sum_us: u64,
+    buckets: [u64; BOUNDS_MS.len() + 1],
+}
+
+impl Histogram {
+    fn add(&mut self, took: Duration) {
+        let ms = took.as_millis() as u64;
+        self.sum_us = self.sum_us.saturating_add(took.as_micros() as u64);
+        self.buckets[BOUNDS_MS.partition_point(|bound| *bound < ms)] += 1;
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
+        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
+            *mine += theirs;
+        }
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let numbers = std::iter::once(&self.sum_us).chain(&self.buckets);
+        numbers.flat_map(|n| n.to_le_bytes()).collect()
+    }
+
+    /// Returns `None` for bytes of another shape, which are then left out of the sum.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut numbers =
+            bytes.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().unwrap_or_default()));
+        let mut histogram = Self { sum_us: numbers.next()?, ..Self::default() };
+        for bucket in &mut histogram.buckets {
+            *bucket = numbers.next()?;
+        }
+        Some(histogram)
+    }
+}

@@ -1,0 +1,259 @@
+//! The chores of whoever leads: promote, rescue, prune, fold; and the leadership itself.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::change::erase;
+use super::claim::job_id;
+use super::enqueue::UNIQUE;
+use super::errors::Trouble;
+use super::finish::CANCELLED;
+use super::statements::prepare;
+use super::tally::{Event, Histogram, Row};
+use super::writer::Txn;
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::{Fence, JobId, Name, WorkerId};
+use crate::store::{Leadership, Promoted, RescueRequest, Rescued, Retention};
+
+/// Most jobs deleted by one prune.
+const PRUNE_ROWS: i64 = 1000;
+
+pub(super) fn lead(
+    txn: &mut Txn<'_>,
+    worker: WorkerId,
+    ttl: std::time::Duration,
+) -> Result<Leadership, Trouble> {
+    let row: Option<(i64, i64, i64)> = prepare(txn.conn, "lead", "row")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let term = match row {
+        Some((leader, term, until)) if leader == worker.0 && until >= txn.now.us() => term,
+        Some((leader, term, until)) if until >= txn.now.us() => {
+            return Ok(Leadership { leader: WorkerId(leader), term });
+        }
+        Some((_, term, _)) => term + 1,
+        None => 1,
+    };
+    let until = txn.now.plus(ttl).us();
+    prepare(txn.conn, "lead", "take")?.execute(params![worker.0, term, until])?;
+    Ok(Leadership { leader: worker, term })
+}
+
+pub(super) fn abdicate(txn: &mut Txn<'_>, worker: WorkerId, term: i64) -> Result<(), Trouble> {
+    prepare(txn.conn, "abdicate", "end")?.execute(params![worker.0, term])?;
+    Ok(())
+}
+
+/// A chore of an old leader must change nothing, however late it arrives.
+fn check_term(conn: &Connection, term: i64) -> Result<(), Trouble> {
+    let row: Option<i64> =
+        prepare(conn, "lead", "row")?.query_row([], |row| row.get(1)).optional()?;
+    let now = row.unwrap_or(0);
+    if cfg!(not(bug = "leader_without_term")) && now != term {
+        return Err(StoreError::NotLeader(now).into());
+    }
+    Ok(())
+}
+
+/// Returns when the next scheduled job is due.
+pub(super) fn next_due(conn: &Connection) -> Result<Option<Timestamp>, Trouble> {
+    let next: Option<i64> = prepare(conn, "promote", "next")?.query_row([], |row| row.get(0))?;
+    Ok(next.map(Timestamp::from_us))
+}
+
+pub(super) fn promote(txn: &mut Txn<'_>, term: i64, limit: usize) -> Result<Promoted, Trouble> {
+    check_term(txn.conn, term)?;
+    let now = txn.now.us();
+    let limit = limit.clamp(1, 100_000) as i64;
+    let last = prepare(txn.conn, "promote", "last")?
+        .query_row(params![now, limit], |row| Ok((row.get(0)?, job_id(row, 1)?)))
+        .optional()?;
+    let (run_at, id): (i64, JobId) = last.unwrap_or((now, JobId::from_bytes([0xFF; 16])));
+    let moved = prepare(txn.conn, "promote", "to_ready")?.execute(params![run_at, id, now])?;
+    prepare(txn.conn, "promote", "leave")?.execute(params![run_at, id])?;
+    *txn.ring |= moved > 0;
+    let next = next_due(txn.conn)?.map(|at| at.since(txn.now));
+    Ok(Promoted { moved, next })
+}
+
+/// Expired leases that were seen before, and when: a rescue needs two looks, so that an owner that
+/// could not write (a full disk, a suspended machine) gets its turn first.
+pub(super) type Suspects = HashMap<Fence, Timestamp>;
+
+struct Expired {
+    fence: Fence,
+    worker: i64,
+    claimed_at: i64,
+    crashes: u32,
+    queue: Name,
+    job_type: Name,
+    unique: bool,
+}
+
+pub(super) fn rescue(
+    txn: &mut Txn<'_>,
+    term: i64,
+    ask: &RescueRequest,
+    suspects: &mut Suspects,
+) -> Result<Vec<Rescued>, Trouble> {
+    check_term(txn.conn, term)?;
+    let mut rescued = Vec::new();
+    let mut seen = Suspects::new();
+    let mut after = JobId::from_bytes([0; 16]);
+    loop {
+        let page = expired(txn, after, ask.limit)?;
+        let Some(last) = page.last() else { break };
+        after = last.fence.id;
+        for one in page {
+            let first_seen = *suspects.get(&one.fence).unwrap_or(&txn.now);
+            let patient = txn.now.since(first_seen) >= ask.patience;
+            if (patient || cfg!(bug = "no_rescue_patience")) && rescued.len() < ask.limit {
+                rescued.push(rescue_one(txn, ask, one)?);
+            } else {
+                seen.insert(one.fence, first_seen);
+            }
+        }
+    }
+    *suspects = seen;
+    Ok(rescued)
+}
+
+fn expired(txn: &mut Txn<'_>, after: JobId, limit: usize) -> Result<Vec<Expired>, Trouble> {
+    let mut statement = prepare(txn.conn, "rescue", "expired")?;
+    let mut rows = statement.query(params![txn.now.us(), after, limit.max(1) as i64])?;
+    let mut page = Vec::new();
+    while let Some(row) = rows.next()? {
+        page.push(Expired {
+            fence: Fence { id: job_id(row, 0)?, attempt: row.get(1)?, nonce: row.get(2)? },
+            worker: row.get(4)?,
+            claimed_at: row.get(5)?,
+            crashes: row.get(6)?,
+            queue: txn.names.get(&row.get::<_, String>(7)?),
+            job_type: txn.names.get(&row.get::<_, String>(8)?),
+            unique: row.get::<_, i64>(9)? & UNIQUE != 0,
+        });
+    }
+    Ok(page)
+}
+
+fn rescue_one(txn: &mut Txn<'_>, ask: &RescueRequest, one: Expired) -> Result<Rescued, Trouble> {
+    let (id, attempt, nonce) = (one.fence.id, one.fence.attempt, one.fence.nonce);
+    let now = txn.now.us();
+    let crashes = one.crashes.saturating_add(1);
+    let dead = ask.crashes_max > 0 && crashes >= ask.crashes_max;
+    if dead {
+        let message =
+            format!("{crashes} workers in a row died or stopped renewing while they ran it");
+        prepare(txn.conn, "rescue", "to_dead")?
+            .execute(params![id, attempt, nonce, now, message])?;
+        if one.unique {
+            prepare(txn.conn, "rescue", "free_key")?.execute(params![id])?;
+        }
+        txn.tally.count(&one.queue, &one.job_type, Event::Dead);
+    } else {
+        let message = "the worker died or stopped renewing its lease";
+        let log = params![id, attempt, one.worker, one.claimed_at, now, message];
+        prepare(txn.conn, "rescue", "attempt")?.execute(log)?;
+        prepare(txn.conn, "rescue", "to_ready")?.execute(params![id, attempt, nonce, now])?;
+        *txn.ring = true;
+    }
+    prepare(txn.conn, "rescue", "end")?.execute(params![id, attempt, nonce])?;
+    txn.tally.count(&one.queue, &one.job_type, Event::Stalled);
+    Ok(Rescued { fence: one.fence, queue: one.queue, job_type: one.job_type, crashes, dead })
+}
+
+pub(super) fn prune(txn: &mut Txn<'_>, term: i64, keep: Retention) -> Result<usize, Trouble> {
+    check_term(txn.conn, term)?;
+    let mut gone = 0;
+    for (places, cut) in [("done", keep.completed), ("dead", keep.dead)] {
+        let cut = txn.now.minus(cut);
+        for (id, outcome, queue, job_type) in prunable(txn, places, cut)? {
+            erase(txn.conn, id)?;
+            gone += 1;
+            if places == "done" {
+                let cancelled = outcome == CANCELLED;
+                let event = if cancelled { Event::CancelledGone } else { Event::CompletedGone };
+                txn.tally.count(&queue, &job_type, event);
+            }
+        }
+    }
+    gone += prepare(txn.conn, "prune", "once")?.execute(params![txn.now.us(), PRUNE_ROWS])?;
+    let silent = txn.now.minus(keep.completed.max(keep.dead)).us();
+    gone += prepare(txn.conn, "prune", "workers")?.execute(params![silent])?;
+    Ok(gone)
+}
+
+fn prunable(
+    txn: &mut Txn<'_>,
+    places: &'static str,
+    cut: Timestamp,
+) -> Result<Vec<(JobId, i64, Name, Name)>, Trouble> {
+    let mut statement = prepare(txn.conn, "prune", places)?;
+    let mut rows = statement.query(params![JobId::floor(cut.us()), cut.us(), PRUNE_ROWS])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let queue: Option<String> = row.get(2)?;
+        let job_type: Option<String> = row.get(3)?;
+        let queue = txn.names.get(queue.as_deref().unwrap_or("unknown"));
+        let job_type = txn.names.get(job_type.as_deref().unwrap_or("unknown"));
+        found.push((job_id(row, 0)?, row.get(1)?, queue, job_type));
+    }
+    Ok(found)
+}
+
+pub(super) fn fold(txn: &mut Txn<'_>, term: i64) -> Result<usize, Trouble> {
+    check_term(txn.conn, term)?;
+    let (sums, last, rows) = sum_rows(txn)?;
+    for ((queue, job_type, event), mut sum) in sums {
+        let key = params![queue.as_str(), job_type.as_str(), event];
+        let before = prepare(txn.conn, "fold", "total")?
+            .query_row(key, |row| {
+                Ok((row.get::<_, i64>(0)?, histogram(row, 1)?, histogram(row, 2)?))
+            })
+            .optional()?;
+        if let Some((n, ran, waited)) = before {
+            sum.n += n;
+            merge(&mut sum.ran, ran);
+            merge(&mut sum.waited, waited);
+        }
+        let (ran, waited) = (sum.ran.map(|h| h.to_bytes()), sum.waited.map(|h| h.to_bytes()));
+        let put = params![queue.as_str(), job_type.as_str(), event, sum.n, ran, waited];
+        prepare(txn.conn, "fold", "put")?.execute(put)?;
+    }
+    prepare(txn.conn, "fold", "clear")?.execute(params![last])?;
+    Ok(rows)
+}
+
+type Sums = HashMap<(Name, Name, i64), Row>;
+
+fn sum_rows(txn: &mut Txn<'_>) -> Result<(Sums, i64, usize), Trouble> {
+    let (mut sums, mut last, mut count) = (Sums::new(), 0, 0);
+    let mut statement = prepare(txn.conn, "fold", "rows")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        last = row.get(0)?;
+        count += 1;
+        let queue = txn.names.get(&row.get::<_, String>(1)?);
+        let job_type = txn.names.get(&row.get::<_, String>(2)?);
+        let sum = sums.entry((queue, job_type, row.get(3)?)).or_default();
+        sum.n += row.get::<_, i64>(4)?;
+        merge(&mut sum.ran, histogram(row, 5)?);
+        merge(&mut sum.waited, histogram(row, 6)?);
+    }
+    Ok((sums, last, count))
+}
+
+fn histogram(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Histogram>> {
+    let bytes: Option<Vec<u8>> = row.get(column)?;
+    Ok(bytes.as_deref().and_then(Histogram::from_bytes))
+}
+
+fn merge(into: &mut Option<Histogram>, other: Option<Histogram>) {
+    match (into.as_mut(), other) {
+        (Some(mine), Some(theirs)) => mine.merge(&theirs),
+        (None, theirs) => *into = theirs,
+        (Some(_), None) => {}
+    }
+}

@@ -1,0 +1,118 @@
+//! Enqueue and completion inside the user's own `rusqlite` transaction: both commit, or neither.
+//!
+//! A `rusqlite::Transaction` cannot cross an await, so both calls are synchronous: `.now()`.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Transaction;
+
+use super::finish::finish_one;
+use super::tally::Tally;
+use super::writer::{Names, Txn, lock};
+use super::{SqliteStore, Trouble, enqueue};
+use crate::error::{Error, StoreError};
+use crate::id::WorkerId;
+use crate::job::Record;
+use crate::store::{EnqueueOutcome, Enqueued, Finish, Held, Store};
+
+impl SqliteStore {
+    /// Returns the SQLite store behind the seam.
+    fn of(store: &dyn Store) -> Result<&Self, StoreError> {
+        store.as_any().downcast_ref().ok_or_else(|| StoreError::Elsewhere {
+            theirs: "a SQLite file".into(),
+            ours: store.facts().place,
+        })
+    }
+
+    /// Runs a verb on the user's connection, after a look at which file it writes to.
+    fn run_within<T>(
+        &self,
+        tx: &Transaction<'_>,
+        verb: impl FnOnce(&mut Txn<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        self.check_process()?;
+        self.check_same_file(tx)?;
+        let (mut tally, mut names, mut ring) = (Tally::default(), Names::default(), false);
+        let now = lock(&self.time).now();
+        let mut txn = Txn { conn: tx, now, tally: &mut tally, names: &mut names, ring: &mut ring };
+        let answer = verb(&mut txn)?;
+        tally.write(tx)?;
+        // The bell rings when the commit changes `data_version`: before it there is nothing to see.
+        Ok(answer)
+    }
+
+    fn check_same_file(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
+        let theirs = tx.path().filter(|path| !path.is_empty()).map(canonical);
+        if theirs.is_some() && theirs == self.path {
+            return Ok(());
+        }
+        let show = |path: &Option<PathBuf>| match path {
+            Some(path) => path.display().to_string(),
+            None => "a database in memory".into(),
+        };
+        let ours = match &self.path {
+            Some(_) => show(&self.path),
+            None => "in memory, where no other connection can reach it".into(),
+        };
+        Err(StoreError::Elsewhere { theirs: show(&theirs), ours })
+    }
+}
+
+fn canonical(path: &str) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| Path::new(path).into())
+}
+
+/// An enqueue inside a transaction; nothing happens before `.now()`.
+#[must_use = "nothing is enqueued before .now()"]
+pub struct EnqueueWithin<'a> {
+    pub(crate) store: &'a dyn Store,
+    pub(crate) tx: &'a Transaction<'a>,
+    pub(crate) record: Result<Record, Error>,
+}
+
+impl EnqueueWithin<'_> {
+    /// Stores the job in the transaction: it exists when the transaction commits, or never.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] before anything is written; [`StoreError::Elsewhere`] when the
+    /// transaction is on another file; what SQLite says. The caller decides whether to roll back.
+    pub fn now(self) -> Result<Enqueued, Error> {
+        let record = self.record?;
+        let store = SqliteStore::of(self.store)?;
+        let answers = store
+            .run_within(self.tx, |txn| enqueue::enqueue(txn, std::slice::from_ref(&record)))?;
+        let id = record.id;
+        let fallback = Enqueued { id, outcome: EnqueueOutcome::New };
+        Ok(answers.first().copied().unwrap_or(fallback))
+    }
+}
+
+/// A completion inside a transaction; nothing happens before `.now()`.
+#[must_use = "nothing is completed before .now()"]
+pub struct CompleteWithin<'a> {
+    pub(crate) store: &'a dyn Store,
+    pub(crate) tx: &'a Transaction<'a>,
+    pub(crate) worker: WorkerId,
+    pub(crate) finish: Finish,
+    pub(crate) asked: &'a std::sync::atomic::AtomicBool,
+}
+
+impl CompleteWithin<'_> {
+    /// Completes the job in the transaction, if its lease is still ours. When it is not, the
+    /// transaction is rolled back at once, so that nothing of it can be committed.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; [`StoreError::Elsewhere`]; what SQLite says.
+    pub fn now(self) -> Result<crate::outcome::Completed, Error> {
+        let store = SqliteStore::of(self.store)?;
+        self.asked.store(true, std::sync::atomic::Ordering::SeqCst);
+        let held = store.run_within(self.tx, |txn| finish_one(txn, self.worker, &self.finish))?;
+        if held == Held::Yes || cfg!(bug = "complete_within_unfenced") {
+            return Ok(crate::outcome::Completed::new(self.finish.fence));
+        }
+        self.tx
+            .execute_batch("ROLLBACK")
+            .map_err(|error| StoreError::from(Trouble::from(error)))?;
+        Err(Error::LeaseLost(self.finish.fence))
+    }
+}

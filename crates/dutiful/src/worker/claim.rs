@@ -1,0 +1,239 @@
+//! The loop that claims: how much of which queue, when, and what to do when there is nothing.
+//!
+//! A claim asks for what fits: the free slots of each queue and, where jobs are short, some more
+//! (the prefetch), so that slots do not wait for a round trip. What is claimed ahead is under lease
+//! and is given back if it waits for long.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::engine::{Buffered, Engine, Held, Pool, backoff, lock};
+use super::execute;
+use crate::clock::BootTime;
+use crate::inspect::Filter;
+use crate::job::{Delivery, State};
+use crate::store::{ClaimRequest, Claimed, End, Lane};
+use crate::telemetry::{Event, Run};
+
+/// Most jobs of one queue that are claimed ahead.
+const AHEAD_MAX: usize = 2000;
+/// Work for about this long is claimed ahead …
+const AHEAD_FOR: Duration = Duration::from_millis(20);
+/// … and what waited here for this long is given back to others.
+const AHEAD_WAITS_MAX: Duration = Duration::from_secs(1);
+/// Most jobs in one claim.
+const CLAIM_MAX: usize = 1000;
+/// Most bytes of payload in one claim.
+const CLAIM_BYTES: usize = 8 * 1024 * 1024;
+/// Most leases held at a time; ends that cannot be written count too.
+const HELD_MAX: usize = 10_000;
+
+pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
+    let mut tries = 0;
+    while !engine.stop.is_cancelled() {
+        give_back_stale(&engine);
+        let Some(ask) = plan(&engine) else {
+            wait_for_room(&engine).await;
+            continue;
+        };
+        // Listen before looking, so that a job that arrives in between is not slept over.
+        let heard = engine.store().doorbell(0).await;
+        let sent = BootTime::now();
+        match engine.store().claim(ask).await {
+            Ok(jobs) if jobs.is_empty() => {
+                tries = 0;
+                if engine.settings.until_empty && nothing_left(&engine).await {
+                    engine.stop.cancel();
+                } else {
+                    wait_for_work(&engine, heard).await;
+                }
+            }
+            Ok(jobs) => {
+                tries = 0;
+                take_in(&engine, jobs, sent);
+            }
+            Err(error) => {
+                engine.observers.tell(&Event::StoreTrouble { verb: "claim", error: &error });
+                tries += 1;
+                sleep_or_stop(&engine, backoff(tries)).await;
+            }
+        }
+    }
+    engine.claims_ended.store(true, Ordering::SeqCst);
+}
+
+/// Says what to claim now, or `None` when everything is full.
+fn plan(engine: &Engine) -> Option<ClaimRequest> {
+    let (held, crashed) = {
+        let held = lock(&engine.held);
+        (held.len(), held.values().any(|one| one.crashed))
+    };
+    let total = engine.settings.slots.unwrap_or(usize::MAX);
+    let in_use: usize = engine.pools.iter().map(|p| p.running() + p.buffered()).sum();
+    let capped = engine.settings.slots.is_some();
+    let mut budget = CLAIM_MAX.min(HELD_MAX.saturating_sub(held));
+    if capped {
+        budget = budget.min(total.saturating_sub(in_use));
+    }
+    let may_prefetch = !capped && !engine.registry.has_at_most_once();
+    let mut lanes: Vec<(u32, Lane)> = Vec::new();
+    for pool in &engine.pools {
+        let (running, buffered) = (pool.running(), pool.buffered());
+        let idle = pool.slots.saturating_sub(running);
+        let ahead = if may_prefetch { prefetch(pool) } else { 0 };
+        let limit = (idle + ahead).saturating_sub(buffered);
+        // While enough lies ahead, a small claim would only cost a commit.
+        if limit == 0 || (buffered > 0 && buffered * 2 > ahead) {
+            continue;
+        }
+        let at_most_once = idle.saturating_sub(buffered);
+        lanes.push((pool.weight, Lane { queue: pool.queue.clone(), limit, at_most_once }));
+    }
+    if lanes.is_empty() || budget == 0 {
+        return None;
+    }
+    share(&mut lanes, budget, engine.settings.strict);
+    Some(ClaimRequest {
+        worker: engine.worker,
+        lanes: lanes.into_iter().map(|(_, lane)| lane).collect(),
+        types: engine.types.clone(),
+        lease: engine.settings.lease,
+        limit: budget,
+        bytes: CLAIM_BYTES,
+        crashed: usize::from(!crashed),
+    })
+}
+
+/// How many jobs are claimed ahead: what the slots work off in a moment, judged by the runs so far.
+fn prefetch(pool: &Pool) -> usize {
+    let ran = pool.ran_us.load(Ordering::Relaxed).max(1);
+    let moment = AHEAD_FOR.as_micros() as u64;
+    if ran > moment {
+        return 0;
+    }
+    (pool.slots as u64).saturating_mul(moment / ran).min(AHEAD_MAX as u64) as usize
+}
+
+/// Shares a budget that is too small for all: strictly in order, or by weight, each at least one.
+fn share(lanes: &mut [(u32, Lane)], budget: usize, strict: bool) {
+    let wanted: usize = lanes.iter().map(|(_, lane)| lane.limit).sum();
+    if strict || wanted <= budget {
+        return;
+    }
+    let weights: u64 = lanes.iter().map(|(weight, _)| u64::from(*weight)).sum();
+    for (weight, lane) in lanes.iter_mut() {
+        let part = (budget as u64).saturating_mul(u64::from(*weight)) / weights.max(1);
+        lane.limit = lane.limit.min((part as usize).max(1));
+    }
+    // The first lanes get what is left over, so the first is drawn by weight too.
+    let mut draw = fastrand::u64(..weights.max(1));
+    let first = lanes.iter().position(|(weight, _)| match draw.checked_sub(u64::from(*weight)) {
+        Some(rest) => {
+            draw = rest;
+            false
+        }
+        None => true,
+    });
+    lanes.rotate_left(first.unwrap_or(0));
+}
+
+/// Puts claimed jobs under our care and starts slots for them.
+fn take_in(engine: &Arc<Engine>, jobs: Vec<Claimed>, sent: BootTime) {
+    let since = Instant::now();
+    let mut held = lock(&engine.held);
+    for job in &jobs {
+        if job.delivery == Delivery::AtMostOnce {
+            continue;
+        }
+        let crashed = job.crashes > 0;
+        let one = Held { fence: job.fence, renewed: sent, crashed, attempt: None };
+        held.insert(job.fence.id, one);
+    }
+    drop(held);
+    if !engine.observers.is_empty() {
+        for job in &jobs {
+            let run = Run { fence: job.fence, queue: &job.queue, job_type: &job.job_type };
+            engine.observers.tell(&Event::Claimed { run });
+        }
+    }
+    for job in jobs {
+        let at = engine.pools.iter().position(|pool| pool.queue == job.queue).unwrap_or(0);
+        let mut buffer = lock(&engine.pools[at].buffer);
+        // What crashed a worker, or has no second chance, does not wait behind others.
+        if job.crashes > 0 || job.delivery == Delivery::AtMostOnce {
+            buffer.push_front(Buffered { job, since });
+        } else {
+            buffer.push_back(Buffered { job, since });
+        }
+    }
+    for at in 0..engine.pools.len() {
+        execute::start_slots(engine, at);
+    }
+}
+
+/// Releases what was claimed ahead but found no slot for a while.
+fn give_back_stale(engine: &Engine) {
+    for pool in &engine.pools {
+        let mut buffer = lock(&pool.buffer);
+        let stale = |one: &Buffered| {
+            one.since.elapsed() > AHEAD_WAITS_MAX && one.job.delivery != Delivery::AtMostOnce
+        };
+        while buffer.front().is_some_and(stale) {
+            let Some(one) = buffer.pop_front() else { break };
+            engine.push_end(super::finish::unstarted(&one.job, End::Released));
+        }
+    }
+}
+
+async fn wait_for_room(engine: &Engine) {
+    const LOOK_AGAIN: Duration = Duration::from_millis(500);
+    tokio::select! {
+        () = engine.room.notified() => {}
+        () = engine.stop.cancelled() => {}
+        () = tokio::time::sleep(LOOK_AGAIN) => {}
+    }
+}
+
+/// Sleeps until the bell rings, or for a poll with jitter; the bell is only a hint.
+async fn wait_for_work(engine: &Engine, heard: u64) {
+    let jitter = 0.8 + 0.4 * fastrand::f64();
+    tokio::select! {
+        _ = engine.store().doorbell(heard) => {}
+        () = tokio::time::sleep(engine.settings.poll.mul_f64(jitter)) => {}
+        () = engine.stop.cancelled() => {}
+    }
+}
+
+async fn sleep_or_stop(engine: &Engine, wait: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = engine.stop.cancelled() => {}
+    }
+}
+
+/// True when none of our types waits or runs in our queues, here or anywhere.
+async fn nothing_left(engine: &Engine) -> bool {
+    if !lock(&engine.held).is_empty() || engine.running() > 0 || engine.unwritten() > 0 {
+        return false;
+    }
+    let states = [State::Pending, State::Scheduled, State::Failed, State::Active, State::Stalled];
+    for pool in &engine.pools {
+        for job_type in engine.types.iter() {
+            for state in states {
+                let filter = Filter {
+                    state: Some(state),
+                    queue: Some(pool.queue.clone()),
+                    job_type: Some(job_type.clone()),
+                    limit: Some(1),
+                    ..Filter::default()
+                };
+                match engine.store().list(filter).await {
+                    Ok(page) if page.jobs.is_empty() && page.next.is_none() => {}
+                    _ => return false,
+                }
+            }
+        }
+    }
+    true
+}

@@ -1,0 +1,237 @@
+//! What the parts of a running worker share: the pools, the leases, the ends that wait to be written.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::registry::Registry;
+use super::settings::Settings;
+use super::{claim, finish, guard, heartbeat, shutdown};
+use crate::client::Client;
+use crate::clock::BootTime;
+use crate::context::Attempt;
+use crate::error::Error;
+use crate::id::{JobId, Name, WorkerId};
+use crate::store::{Claimed, Finish, Store, WorkerCard};
+use crate::telemetry::Observers;
+
+/// What a worker did, from its start to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// Jobs completed.
+    pub completed: u64,
+    /// Attempts that failed and are retried.
+    pub failed: u64,
+    /// Jobs that died here.
+    pub dead: u64,
+    /// Attempts snoozed.
+    pub snoozed: u64,
+    /// Attempts given back.
+    pub released: u64,
+    /// Jobs stopped on request.
+    pub cancelled: u64,
+    /// Attempts whose lease was lost.
+    pub lost: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) completed: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) dead: AtomicU64,
+    pub(super) snoozed: AtomicU64,
+    pub(super) released: AtomicU64,
+    pub(super) cancelled: AtomicU64,
+    pub(super) lost: AtomicU64,
+}
+
+impl Counters {
+    fn report(&self) -> Report {
+        let read = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        Report {
+            completed: read(&self.completed),
+            failed: read(&self.failed),
+            dead: read(&self.dead),
+            snoozed: read(&self.snoozed),
+            released: read(&self.released),
+            cancelled: read(&self.cancelled),
+            lost: read(&self.lost),
+        }
+    }
+}
+
+/// A job that was claimed and waits here for a slot.
+pub(super) struct Buffered {
+    pub(super) job: Claimed,
+    /// When the claim's answer came, to translate between our time and the store's.
+    pub(super) since: Instant,
+}
+
+/// A queue that this worker serves, with slots of its own.
+pub(super) struct Pool {
+    pub(super) queue: Name,
+    pub(super) slots: usize,
+    pub(super) weight: u32,
+    pub(super) buffer: Mutex<VecDeque<Buffered>>,
+    /// Slots in use.
+    pub(super) running: AtomicUsize,
+    /// Moving average of a run's time in µs; `u64::MAX` while nothing ran.
+    pub(super) ran_us: AtomicU64,
+}
+
+impl Pool {
+    pub(super) fn buffered(&self) -> usize {
+        lock(&self.buffer).len()
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::SeqCst)
+    }
+}
+
+/// A lease that we hold, from the claim until its end is written.
+pub(super) struct Held {
+    pub(super) fence: crate::id::Fence,
+    /// Before the call that granted or renewed it was sent.
+    pub(super) renewed: BootTime,
+    pub(super) crashed: bool,
+    /// Set while its handler runs.
+    pub(super) attempt: Option<Arc<Attempt>>,
+}
+
+pub(super) struct Engine {
+    pub(super) client: Client,
+    pub(super) worker: WorkerId,
+    pub(super) registry: Registry,
+    pub(super) types: Arc<std::collections::HashSet<Name>>,
+    pub(super) settings: Settings,
+    pub(super) observers: Observers,
+    pub(super) counters: Counters,
+    pub(super) pools: Vec<Pool>,
+    pub(super) held: Mutex<HashMap<JobId, Held>>,
+    /// At-most-once attempts have no lease, but a timeout and a place in the shutdown.
+    pub(super) unleased: Mutex<HashMap<JobId, Arc<Attempt>>>,
+    pub(super) ends: Mutex<Vec<Finish>>,
+    /// Ends taken by the flush that is under way.
+    pub(super) flushing: AtomicUsize,
+    /// Rung when an end waits to be written.
+    pub(super) flush: Notify,
+    /// Rung when a slot or buffer became free.
+    pub(super) room: Notify,
+    /// No more claims.
+    pub(super) stop: CancellationToken,
+    /// Nothing more at all: the threads end.
+    pub(super) over: CancellationToken,
+    /// The loop that claims has ended.
+    pub(super) claims_ended: AtomicBool,
+    pub(super) runtime: tokio::runtime::Handle,
+}
+
+impl Engine {
+    pub(super) fn new(
+        client: Client,
+        registry: Registry,
+        settings: Settings,
+        observers: Observers,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let pool = |queue: &super::QueueSettings| Pool {
+            queue: queue.name.clone(),
+            slots: queue.slots,
+            weight: queue.weight,
+            buffer: Mutex::default(),
+            running: AtomicUsize::new(0),
+            ran_us: AtomicU64::new(u64::MAX),
+        };
+        Arc::new(Self {
+            worker: WorkerId::random(),
+            types: Arc::new(registry.types()),
+            pools: settings.queues.iter().map(pool).collect(),
+            client,
+            registry,
+            settings,
+            observers,
+            counters: Counters::default(),
+            held: Mutex::default(),
+            unleased: Mutex::default(),
+            ends: Mutex::default(),
+            flushing: AtomicUsize::new(0),
+            flush: Notify::new(),
+            room: Notify::new(),
+            stop,
+            over: CancellationToken::new(),
+            claims_ended: AtomicBool::new(false),
+            runtime: tokio::runtime::Handle::current(),
+        })
+    }
+
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        self.client.store()
+    }
+
+    /// The worker's life: present itself, work until told to stop, stop in order.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Report, Error> {
+        guard::install_hook();
+        self.store().register(self.card()).await?;
+        let beats = heartbeat::start(self.clone())?;
+        let flusher = tokio::spawn(finish::write_ends(self.clone()));
+        let claimer = tokio::spawn(claim::claim_until_stopped(self.clone()));
+        tokio::select! {
+            () = stop => self.stop.cancel(),
+            () = self.stop.cancelled() => {}
+        }
+        shutdown::in_order(&self, claimer, flusher, beats).await;
+        Ok(self.counters.report())
+    }
+
+    fn card(&self) -> WorkerCard {
+        WorkerCard {
+            worker: self.worker,
+            name: self.settings.name.clone(),
+            queues: self.pools.iter().map(|pool| (pool.queue.clone(), pool.slots)).collect(),
+            types: self.registry.defaults(),
+        }
+    }
+
+    /// Slots in use over all queues.
+    pub(super) fn running(&self) -> usize {
+        self.pools.iter().map(Pool::running).sum()
+    }
+
+    /// Hands over how an attempt ended; it is written with the next flush.
+    pub(super) fn push_end(&self, end: Finish) {
+        lock(&self.ends).push(end);
+        self.flush.notify_one();
+    }
+
+    /// Ends that are not yet durable.
+    pub(super) fn unwritten(&self) -> usize {
+        lock(&self.ends).len() + self.flushing.load(Ordering::SeqCst)
+    }
+
+    /// Every attempt that has a handler running.
+    pub(super) fn attempts(&self) -> Vec<Arc<Attempt>> {
+        let held = lock(&self.held);
+        let leased = held.values().filter_map(|held| held.attempt.clone());
+        leased.chain(lock(&self.unleased).values().cloned()).collect()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The wait before the n-th attempt to reach a store that failed: full jitter, at most 5 s.
+pub(super) fn backoff(tries: u32) -> Duration {
+    const BASE: Duration = Duration::from_millis(50);
+    const MAX: Duration = Duration::from_secs(5);
+    let full = BASE.saturating_mul(1 << tries.min(10)).min(MAX);
+    full.mul_f64(0.1 + 0.9 * fastrand::f64())
+}

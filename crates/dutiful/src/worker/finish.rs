@@ -1,0 +1,315 @@
+//! How an attempt ended, and the one task that writes the ends of all, many in one commit.
+//!
+//! While one flush is under way the next ends gather, so the batch grows with the load and a lone
+//! end is written at once. An end stays ours, its lease renewed, until the store has answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::engine::{Engine, backoff, lock};
+use crate::context::{Attempt, Stop};
+use crate::error::StoreError;
+use crate::outcome::{Answer, Decision, HandlerError, Result, failure};
+use crate::retry::Retry;
+use crate::store::{Claimed, DeadReason, End, Failure, Finish, Held};
+use crate::telemetry::{Event, Run};
+
+/// Most ends in one commit.
+const FLUSH_MAX: usize = 1000;
+/// After so many failures of a batch each end is tried alone, so that one cannot hold up the rest.
+const TRIES_TOGETHER: u32 = 3;
+
+/// How a handler came to its end.
+pub(super) enum Ended {
+    Answered(Result<Answer>),
+    Panicked(Failure),
+    Stopped(Stop),
+}
+
+impl Ended {
+    pub(super) fn from_guarded(answer: std::result::Result<Result<Answer>, Failure>) -> Self {
+        match answer {
+            Ok(answer) => Self::Answered(answer),
+            Err(failure) => Self::Panicked(failure),
+        }
+    }
+}
+
+/// Decides what an attempt comes to and hands it to the writing task.
+pub(super) async fn hand_over(
+    engine: &Engine,
+    attempt: &Arc<Attempt>,
+    ended: Ended,
+    ran: Duration,
+    retry: Retry,
+    span: &tracing::Span,
+) {
+    let end = if attempt.within.load(Ordering::SeqCst) {
+        match ended_within(engine, attempt, ended, retry).await {
+            Some(end) => end,
+            None => {
+                let finish = describe(attempt, ran, End::Completed(None));
+                forget(engine, attempt);
+                return tell(engine, &finish, Held::Yes);
+            }
+        }
+    } else {
+        match decide(attempt, ended, retry) {
+            Some(end) => end,
+            None => {
+                forget(engine, attempt);
+                engine.counters.lost.fetch_add(1, Ordering::Relaxed);
+                return engine.observers.tell(&Event::LeaseLost { run: attempt.run() });
+            }
+        }
+    };
+    if !span.is_disabled() {
+        span.record("job.outcome", word(&end));
+    }
+    lock(&engine.unleased).remove(&attempt.fence.id);
+    engine.push_end(describe(attempt, ran, end));
+}
+
+fn word(end: &End) -> &'static str {
+    match end {
+        End::Completed(_) => "completed",
+        End::Failed(..) => "failed",
+        End::Dead(..) => "dead",
+        End::Snoozed(_) => "snoozed",
+        End::Released => "released",
+        End::Cancelled => "cancelled",
+    }
+}
+
+/// Returns what to write, or `None` when nothing may be written.
+fn decide(attempt: &Attempt, ended: Ended, retry: Retry) -> Option<End> {
+    let stopping = attempt.stopping();
+    Some(match ended {
+        Ended::Answered(Ok(Answer::Done(result))) => End::Completed(result),
+        Ended::Answered(Ok(Answer::Snooze(wait))) => End::Snoozed(wait),
+        Ended::Answered(Ok(Answer::Discard(reason))) => {
+            End::Dead(failure("discarded", &reason), DeadReason::Discarded)
+        }
+        Ended::Answered(Ok(Answer::Within)) => {
+            let text = "it returned `Completed`, but its own completion was never written";
+            charge(attempt, failure("transaction", text), None, retry)
+        }
+        Ended::Stopped(Stop::Lost) => return None,
+        Ended::Stopped(Stop::Cancelled) => End::Cancelled,
+        Ended::Stopped(Stop::TimedOut) => charge(attempt, timed_out(attempt), None, retry),
+        Ended::Stopped(_) => End::Released,
+        Ended::Answered(Err(_)) | Ended::Panicked(_) if stopping == Stop::Lost => return None,
+        Ended::Answered(Err(_)) if stopping == Stop::Cancelled => End::Cancelled,
+        Ended::Answered(Err(error)) => match error.decision {
+            Decision::Retry => charge(attempt, error.failure, None, retry),
+            Decision::RetryAfter(wait) => charge(attempt, error.failure, Some(wait), retry),
+            Decision::Discard => End::Dead(error.failure, DeadReason::Discarded),
+            Decision::Snooze(wait) => End::Snoozed(wait),
+        },
+        Ended::Panicked(failure) => charge(attempt, failure, None, retry),
+    })
+}
+
+/// Returns what an attempt comes to whose handler never came back in time.
+pub(super) fn overdue(attempt: &Attempt, retry: Retry) -> Finish {
+    let end = charge(attempt, timed_out(attempt), None, retry);
+    describe(attempt, attempt.started.elapsed(), end)
+}
+
+fn timed_out(attempt: &Attempt) -> Failure {
+    failure("timeout", &format!("it ran longer than its timeout of {:?}", attempt.timeout))
+}
+
+/// Charges a failure: a retry while attempts are left, else dead.
+fn charge(attempt: &Attempt, failure: Failure, wait: Option<Duration>, retry: Retry) -> End {
+    let failures = attempt.failures.saturating_add(1);
+    if failures >= attempt.max_attempts {
+        return End::Dead(failure, DeadReason::Exhausted);
+    }
+    // A policy may be the user's own code.
+    let policy = || super::guard::guarded(|| retry.wait(failures, fastrand::f64()));
+    let wait = wait.unwrap_or_else(|| policy().unwrap_or(crate::retry::RETRY_MAX));
+    End::Failed(failure, wait.min(crate::retry::RETRY_MAX))
+}
+
+/// After `complete_within` the lease says how the transaction ended. Returns `None` when it
+/// committed, else what to write.
+async fn ended_within(
+    engine: &Engine,
+    attempt: &Arc<Attempt>,
+    ended: Ended,
+    retry: Retry,
+) -> Option<End> {
+    let mut tries = 0;
+    let held = loop {
+        match engine.store().held(vec![attempt.fence]).await {
+            Ok(answers) => break answers.first().copied().unwrap_or(Held::Lost),
+            Err(error) => {
+                engine.observers.tell(&Event::StoreTrouble { verb: "held", error: &error });
+                tries += 1;
+                tokio::time::sleep(backoff(tries)).await;
+            }
+        }
+    };
+    if held == Held::Lost {
+        return None;
+    }
+    let ended = match ended {
+        Ended::Answered(Ok(_)) => {
+            let text = "the transaction with its completion did not commit";
+            Ended::Answered(Err(HandlerError::msg(text).with_class("transaction")))
+        }
+        other => other,
+    };
+    Some(decide(attempt, ended, retry).unwrap_or(End::Released))
+}
+
+/// Lets go of an attempt about which nothing is to be written.
+fn forget(engine: &Engine, attempt: &Attempt) {
+    lock(&engine.unleased).remove(&attempt.fence.id);
+    let mut held = lock(&engine.held);
+    if held.get(&attempt.fence.id).is_some_and(|one| one.fence == attempt.fence) {
+        held.remove(&attempt.fence.id);
+    }
+    drop(held);
+    engine.room.notify_one();
+}
+
+/// Describes the end of an attempt for the store.
+pub(crate) fn describe(attempt: &Attempt, ran: Duration, end: End) -> Finish {
+    Finish {
+        fence: attempt.fence,
+        queue: attempt.queue.clone(),
+        job_type: attempt.job_type.clone(),
+        failures: attempt.failures,
+        unique: attempt.unique,
+        delivery: attempt.delivery,
+        started_at: attempt.started_at,
+        ran,
+        waited: attempt.waited,
+        end,
+    }
+}
+
+/// Describes the end of a claim whose handler never began.
+pub(super) fn unstarted(job: &Claimed, end: End) -> Finish {
+    Finish {
+        fence: job.fence,
+        queue: job.queue.clone(),
+        job_type: job.job_type.clone(),
+        failures: job.failures,
+        unique: job.unique,
+        delivery: job.delivery,
+        started_at: job.claimed_at,
+        ran: Duration::ZERO,
+        waited: Duration::ZERO,
+        end,
+    }
+}
+
+/// Writes ends until the worker is over and none is left.
+pub(super) async fn write_ends(engine: Arc<Engine>) {
+    loop {
+        let batch = take_batch(&engine);
+        if batch.is_empty() {
+            tokio::select! {
+                () = engine.flush.notified() => continue,
+                () = engine.over.cancelled() => return,
+            }
+        }
+        write_batch(&engine, batch).await;
+        engine.flushing.store(0, Ordering::SeqCst);
+        engine.room.notify_one();
+    }
+}
+
+fn take_batch(engine: &Engine) -> Vec<Finish> {
+    let mut ends = lock(&engine.ends);
+    let batch: Vec<_> = match ends.len() > FLUSH_MAX {
+        true => ends.drain(..FLUSH_MAX).collect(),
+        false => std::mem::take(&mut *ends),
+    };
+    engine.flushing.store(batch.len(), Ordering::SeqCst);
+    batch
+}
+
+async fn write_batch(engine: &Engine, batch: Vec<Finish>) {
+    let mut tries = 0;
+    loop {
+        match engine.store().finish(engine.worker, batch.clone()).await {
+            Ok(answers) => return settle(engine, &batch, &answers),
+            Err(error) => {
+                engine.observers.tell(&Event::StoreTrouble { verb: "finish", error: &error });
+                tries += 1;
+                if engine.over.is_cancelled() {
+                    return;
+                }
+                if !error.is_passing() && tries >= TRIES_TOGETHER {
+                    return write_each(engine, batch).await;
+                }
+                tokio::time::sleep(backoff(tries)).await;
+            }
+        }
+    }
+}
+
+async fn write_each(engine: &Engine, batch: Vec<Finish>) {
+    for one in batch {
+        let alone = vec![one];
+        let answers: std::result::Result<_, StoreError> =
+            engine.store().finish(engine.worker, alone.clone()).await;
+        match answers {
+            Ok(answers) => settle(engine, &alone, &answers),
+            Err(error) => {
+                // Its lease runs out and it is rescued: done again rather than lost.
+                engine.observers.tell(&Event::StoreTrouble { verb: "finish", error: &error });
+                settle(engine, &alone, &[Held::Lost]);
+            }
+        }
+    }
+}
+
+/// The store has answered: the leases are gone, tell everybody.
+fn settle(engine: &Engine, batch: &[Finish], answers: &[Held]) {
+    let mut held = lock(&engine.held);
+    for one in batch {
+        if held.get(&one.fence.id).is_some_and(|ours| ours.fence == one.fence) {
+            held.remove(&one.fence.id);
+        }
+    }
+    drop(held);
+    for (one, answer) in batch.iter().zip(answers) {
+        tell(engine, one, *answer);
+    }
+}
+
+fn tell(engine: &Engine, one: &Finish, answer: Held) {
+    let counters = &engine.counters;
+    let counter: &AtomicU64 = match (&one.end, answer) {
+        (_, Held::Lost) => &counters.lost,
+        (End::Completed(_), _) => &counters.completed,
+        (End::Failed(..), _) => &counters.failed,
+        (End::Dead(..), _) => &counters.dead,
+        (End::Snoozed(_), _) => &counters.snoozed,
+        (End::Released, _) => &counters.released,
+        (End::Cancelled, _) => &counters.cancelled,
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+    if engine.observers.is_empty() {
+        return;
+    }
+    let run = Run { fence: one.fence, queue: &one.queue, job_type: &one.job_type };
+    let ran = one.ran;
+    engine.observers.tell(&match (&one.end, answer) {
+        (_, Held::Lost) => Event::LeaseLost { run },
+        (End::Completed(_), _) => Event::Completed { run, ran },
+        (End::Failed(failure, retry_in), _) => {
+            Event::Failed { run, ran, failure, retry_in: *retry_in }
+        }
+        (End::Dead(failure, reason), _) => Event::Dead { run, failure, reason: *reason },
+        (End::Snoozed(wait), _) => Event::Snoozed { run, wait: *wait },
+        (End::Released, _) => Event::Released { run },
+        (End::Cancelled, _) => Event::Cancelled { run },
+    });
+}
