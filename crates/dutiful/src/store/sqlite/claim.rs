@@ -35,6 +35,8 @@ struct Key {
 struct Budget {
     jobs: usize,
     bytes: usize,
+    /// True when the next payload did not fit; later jobs must not overtake it.
+    full: bool,
     crashed: usize,
     nonce: i64,
     until: i64,
@@ -45,12 +47,13 @@ pub(super) fn claim(txn: &mut Txn<'_>, ask: &ClaimRequest) -> Result<Vec<Claimed
     let mut left = Budget {
         jobs: ask.limit,
         bytes: ask.bytes,
+        full: false,
         crashed: ask.crashed,
         nonce: fastrand::i64(1..),
         until: txn.now.plus(ask.lease).us(),
     };
     for lane in &ask.lanes {
-        if left.jobs == 0 || left.bytes == 0 {
+        if left.jobs == 0 || left.full {
             break;
         }
         if lane.limit > 0 && !is_paused(txn, &lane.queue)? {
@@ -90,7 +93,7 @@ fn claim_lane(
     let mut at_most_once = lane.at_most_once;
     let mut front = prepare(txn.conn, "claim", "front")?;
     let mut rows = front.query(params![lane.queue.as_str()])?;
-    while room > 0 && left.bytes > 0 && walk.foreign.len() < FOREIGN_MAX {
+    while room > 0 && !left.full && walk.foreign.len() < FOREIGN_MAX {
         let Some(row) = rows.next()? else { break };
         let key = Key { priority: row.get(0)?, run_at: row.get(1)?, id: job_id(row, 2)? };
         let job_type = txn.names.get(row.get_ref(3)?.as_str().unwrap_or_default());
@@ -110,8 +113,12 @@ fn claim_lane(
             walk.broken = true;
             continue;
         }
+        if job.payload.len() > left.bytes && !claimed.is_empty() {
+            left.full = true;
+            break;
+        }
         left.crashed -= usize::from(job.crashes > 0);
-        left.bytes = left.bytes.saturating_sub(job.payload.len().max(1));
+        left.bytes = left.bytes.saturating_sub(job.payload.len());
         left.jobs -= 1;
         room -= 1;
         if once {
