@@ -34,10 +34,20 @@ const GLUE: [(&str, &str); 1] = [(
 )];
 
 /// Files that measure how long their own steps take, each with its reason.
-const STOPWATCHES: [(&str, &str); 1] = [(
-    "crates/dutiful/src/store/sqlite/writer.rs",
-    "its turns on the file: a span of one thread, never written, never compared with a job's time",
-)];
+const STOPWATCHES: [(&str, &str); 3] = [
+    (
+        "crates/dutiful/src/store/sqlite/writer.rs",
+        "its turns on the file: a span of one thread, never written, never compared with a job's",
+    ),
+    (
+        "crates/dutiful/src/worker/claim.rs",
+        "when the claim's answer came, to tell how long its jobs waited here for a slot",
+    ),
+    (
+        "crates/dutiful/src/worker/execute.rs",
+        "the wait for a slot is added to the store's time of the claim, no clock is compared",
+    ),
+];
 
 /// Files with SQL of their own outside `sql/`, each with its reason.
 const SQL_FILES: [(&str, &str); 1] = [(
@@ -59,7 +69,7 @@ fn no_file_is_over_500_lines() {
 fn no_file_under_40_lines_is_without_reason() {
     let sources = rust_files();
     let mut problems: Vec<_> = sources.iter().flat_map(|s| shape::dust(s, &SMALL)).collect();
-    problems.extend(shape::dust_list(&sources, &SMALL));
+    problems.extend(shape::dust_list(sources, &SMALL));
     expect_none(problems);
 }
 

@@ -109,10 +109,19 @@ pub(crate) fn clocks(source: &Source, stopwatches: &[(&str, &str)]) -> Vec<Probl
     if !in_library || source.path == format!("{LIBRARY}clock.rs") {
         return Vec::new();
     }
-    let measures = stopwatches.iter().any(|(path, _)| source.path == *path);
+    let named = stopwatches.iter().any(|(path, _)| source.path == *path);
+    let measures = named || has_pausable_clock(source);
     let asked = CLOCKS.iter().filter(|clock| !(measures && **clock == STOPWATCH));
     let found = source.production().filter(|(_, line)| asked.clone().any(|c| line.contains(c)));
     found.map(|(n, _)| source.problem(n, "take the time from a `Clock`, it is an input")).collect()
+}
+
+/// The runtime's clock paces the engine: a test can stop it and move it, so it is an input.
+fn has_pausable_clock(source: &Source) -> bool {
+    let imports = |from: &str| {
+        source.production().any(|(_, line)| line.contains(from) && line.contains("Instant"))
+    };
+    imports("use tokio::time::") && !imports("use std::time::")
 }
 
 /// The library prints nothing and reads no environment.
@@ -208,6 +217,10 @@ mod tests {
         assert_eq!(clocks(&library("let a = std::time::Instant::now();"), &[]).len(), 1);
         assert_eq!(clocks(&library("Instant::now()"), &named), []);
         assert_eq!(clocks(&library("SystemTime::now()"), &named).len(), 1);
+        let pausable = "use tokio::time::{Instant, sleep};\nlet a = Instant::now();";
+        assert_eq!(clocks(&library(pausable), &[]), []);
+        let both = format!("use std::time::{{Duration, Instant}};\n{pausable}");
+        assert_eq!(clocks(&library(&both), &[]).len(), 1);
         let clock = Source::new("crates/dutiful/src/clock.rs", "SystemTime::now()");
         assert_eq!(clocks(&clock, &[]), []);
         assert_eq!(clocks(&Source::new("crates/dutiful-cli/src/a.rs", "Instant::now()"), &[]), []);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// Something that breaks a rule, with what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,11 +127,32 @@ pub(crate) fn read(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Reads and takes apart every Rust file of the project.
-pub(crate) fn rust_files() -> Vec<Source> {
-    let paths = all_paths();
-    let rust = paths.iter().filter(|path| path.ends_with(".rs"));
-    rust.map(|path| Source::new(path, &read(path))).collect()
+/// Returns every Rust file of the project, taken apart once.
+pub(crate) fn rust_files() -> &'static [Source] {
+    static FILES: LazyLock<Vec<Source>> = LazyLock::new(|| {
+        let paths = all_paths();
+        let rust = paths.iter().filter(|path| path.ends_with(".rs"));
+        let mut sources: Vec<_> = rust.map(|path| Source::new(path, &read(path))).collect();
+        let tests: Vec<_> = sources.iter().flat_map(test_modules).collect();
+        for source in sources.iter_mut().filter(|source| tests.contains(&source.path)) {
+            source.test.fill(true);
+        }
+        sources
+    });
+    &FILES
+}
+
+/// Returns the files that a file declares as modules for tests only.
+fn test_modules(source: &Source) -> Vec<String> {
+    let (folder, name) = source.path.rsplit_once('/').unwrap_or_default();
+    let folder = match name {
+        "mod.rs" | "lib.rs" | "main.rs" => folder.to_owned(),
+        _ => format!("{folder}/{}", name.trim_end_matches(".rs")),
+    };
+    let declared = source.code.iter().enumerate().filter(|(n, _)| source.test[*n]);
+    let names =
+        declared.filter_map(|(_, line)| line.trim().strip_prefix("mod ")?.strip_suffix(';'));
+    names.flat_map(|m| [format!("{folder}/{m}.rs"), format!("{folder}/{m}/mod.rs")]).collect()
 }
 
 /// Blanks comments and the insides of string and character literals.
@@ -230,7 +252,7 @@ fn raw_end(text: &[char], hashes: usize) -> usize {
 fn test_lines(code: &[String]) -> Vec<bool> {
     let mut test = vec![false; code.len()];
     for (first, line) in code.iter().enumerate() {
-        let starts = ["#[cfg(test)]", "#[cfg(all(test,", "#[cfg(bug "];
+        let starts = ["#[cfg(test)]", "#[cfg(all(test,", "#[test]", "#[tokio::test", "#[cfg(bug "];
         let starts = starts.iter().any(|attribute| line.contains(attribute));
         if starts && !test[first] {
             let last = item_end(code, first, 0);
@@ -292,12 +314,22 @@ mod tests {
     }
 
     #[test]
+    fn knows_which_files_are_tests_of_another() {
+        let text = "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\nmod tests { fn c() {} }";
+        let of = |path: &str| test_modules(&Source::new(path, text));
+        assert_eq!(of("crates/x/src/mod.rs"), ["crates/x/src/b.rs", "crates/x/src/b/mod.rs"]);
+        assert_eq!(of("crates/x/src/d.rs"), ["crates/x/src/d/b.rs", "crates/x/src/d/b/mod.rs"]);
+    }
+
+    #[test]
     fn knows_which_lines_are_tests() {
         let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() { \"}\"; }\n}\nfn c() {}\n";
         let source = Source::new("crates/x/src/a.rs", text);
         assert_eq!(source.test[..6], [false, true, true, true, true, false]);
         let source = Source::new("crates/x/src/a.rs", "#[cfg(test)]\nmod tests;\nfn c() {}");
         assert_eq!(source.test, [true, true, false]);
+        let source = Source::new("crates/x/src/a.rs", "fn a() {}\n#[test]\nfn b() {\n}\nfn c() {}");
+        assert_eq!(source.test, [false, true, true, true, false]);
         assert!(Source::new("crates/x/tests/a.rs", "fn a() {}").test[0]);
     }
 }
