@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rusqlite::params;
 
+use super::change;
 use super::errors::Trouble;
 use super::statements::prepare;
 use super::tally::Event;
@@ -47,6 +48,8 @@ pub(super) fn finish_one(
     if one.delivery == Delivery::AtMostOnce {
         return finish_late(txn, worker, one);
     }
+    let again = matches!(one.end, End::Failed(..) | End::Snoozed(_) | End::Released);
+    let cancelled = again && is_cancel_asked(txn, one)?;
     let moved = match &one.end {
         End::Completed(result) => complete(txn, worker, one, COMPLETED, result.as_deref())?,
         End::Cancelled => complete(txn, worker, one, CANCELLED, None)?,
@@ -62,7 +65,16 @@ pub(super) fn finish_one(
         return Ok(Held::Lost);
     }
     log_and_count(txn, worker, one)?;
+    if cancelled {
+        // The request came too late for the handler, but not too late for the next attempt.
+        change::cancel(txn, one.fence.id)?;
+    }
     Ok(Held::Yes)
+}
+
+fn is_cancel_asked(txn: &Txn<'_>, one: &Finish) -> Result<bool, Trouble> {
+    let fence = params![one.fence.id, one.fence.attempt, one.fence.nonce];
+    Ok(prepare(txn.conn, "finish", "asked")?.exists(fence)?)
 }
 
 fn fence_ends(txn: &Txn<'_>, one: &Finish) -> Result<bool, Trouble> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::change::erase;
+use super::change::{cancel, erase};
 use super::claim::job_id;
 use super::enqueue::UNIQUE;
 use super::errors::Trouble;
@@ -19,6 +19,8 @@ use crate::store::{Leadership, Promoted, RescueRequest, Rescued, Retention};
 
 /// Most jobs deleted by one prune.
 const PRUNE_ROWS: i64 = 1000;
+/// A clock of a client that made an id is ahead by less than this.
+const AHEAD_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn lead(
     txn: &mut Txn<'_>,
@@ -90,6 +92,7 @@ struct Expired {
     queue: Name,
     job_type: Name,
     unique: bool,
+    cancel: bool,
 }
 
 pub(super) fn rescue(
@@ -133,6 +136,7 @@ fn expired(txn: &mut Txn<'_>, after: JobId, limit: usize) -> Result<Vec<Expired>
             queue: txn.names.get(&row.get::<_, String>(7)?),
             job_type: txn.names.get(&row.get::<_, String>(8)?),
             unique: row.get::<_, i64>(9)? & UNIQUE != 0,
+            cancel: row.get(10)?,
         });
     }
     Ok(page)
@@ -160,6 +164,10 @@ fn rescue_one(txn: &mut Txn<'_>, ask: &RescueRequest, one: Expired) -> Result<Re
         *txn.ring = true;
     }
     prepare(txn.conn, "rescue", "end")?.execute(params![id, attempt, nonce])?;
+    if one.cancel && !dead {
+        // Its worker died before it heard the request; the next one need not begin.
+        cancel(txn, id)?;
+    }
     txn.tally.count(&one.queue, &one.job_type, Event::Stalled);
     Ok(Rescued { fence: one.fence, queue: one.queue, job_type: one.job_type, crashes, dead })
 }
@@ -190,15 +198,21 @@ fn prunable(
     places: &'static str,
     cut: Timestamp,
 ) -> Result<Vec<(JobId, i64, Name, Name)>, Trouble> {
-    let mut statement = prepare(txn.conn, "prune", places)?;
-    let mut rows = statement.query(params![JobId::floor(cut.us()), cut.us(), PRUNE_ROWS])?;
+    // Ids of our own lie below the cut. Foreign ones (a random UUID) sort by no time: nearly all of
+    // them lie in the future, and there each row is looked at.
+    let future = JobId::floor(txn.now.plus(AHEAD_MAX).us());
+    let past = (JobId::from_bytes([0; 16]), JobId::floor(cut.us()));
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let queue: Option<String> = row.get(2)?;
-        let job_type: Option<String> = row.get(3)?;
-        let queue = txn.names.get(queue.as_deref().unwrap_or("unknown"));
-        let job_type = txn.names.get(job_type.as_deref().unwrap_or("unknown"));
-        found.push((job_id(row, 0)?, row.get(1)?, queue, job_type));
+    for (first, last) in [past, (future, JobId::from_bytes([0xFF; 16]))] {
+        let mut statement = prepare(txn.conn, "prune", places)?;
+        let mut rows = statement.query(params![first, last, cut.us(), PRUNE_ROWS])?;
+        while let Some(row) = rows.next()? {
+            let queue: Option<String> = row.get(2)?;
+            let job_type: Option<String> = row.get(3)?;
+            let queue = txn.names.get(queue.as_deref().unwrap_or("unknown"));
+            let job_type = txn.names.get(job_type.as_deref().unwrap_or("unknown"));
+            found.push((job_id(row, 0)?, row.get(1)?, queue, job_type));
+        }
     }
     Ok(found)
 }

@@ -2,6 +2,9 @@
 -- ?2 attempt, ?3 nonce), so a worker whose lease was taken away changes nothing. Runs inside BEGIN
 -- IMMEDIATE; the copy out of lease and the delete from it are one transaction.
 
+-- :asked somebody asked to cancel the job
+SELECT 1 FROM dutiful_lease WHERE id = ?1 AND attempt = ?2 AND nonce = ?3 AND cancel = 1
+
 -- :end the lease ends; no row means that it was lost
 DELETE FROM dutiful_lease WHERE id = ?1 AND attempt = ?2 AND nonce = ?3
 

@@ -3,7 +3,7 @@
 -- IMMEDIATE after the term was checked; each move names the whole fence (?1 id, attempt, ?3 nonce).
 
 -- :expired ?1 now, ?2 ids above this, ?3 limit
-SELECT id, attempt, nonce, until, worker, claimed_at, crashes, queue, type, flags
+SELECT id, attempt, nonce, until, worker, claimed_at, crashes, queue, type, flags, cancel
 FROM dutiful_lease WHERE until < ?1 AND id > ?2 ORDER BY id LIMIT ?3
 
 -- :to_ready ?4 now
