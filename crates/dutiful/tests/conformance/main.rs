@@ -1,0 +1,49 @@
+//! What every store keeps: one file per verb of the `Store` trait, each promise tried on each store.
+//!
+//! A new store is one line in `stores!`. A promise is a function listed in `promises!` at the top of
+//! its file; what is not listed is dead code, which the compiler reports.
+
+#[macro_use]
+mod harness;
+
+stores! {
+    file: crate::harness::file,
+    memory: crate::harness::memory,
+}
+
+mod abdicate;
+mod cancel;
+mod cancel_requests;
+mod claim;
+mod claim_limits;
+mod close;
+mod delete;
+mod discard;
+mod doorbell;
+mod enqueue;
+mod enqueue_unique;
+mod facts;
+mod finish;
+mod finish_fences;
+mod fold;
+mod heartbeat;
+mod held;
+mod history;
+mod lead;
+mod leave;
+mod list;
+mod migrate;
+mod once;
+mod once_store;
+mod pause;
+mod payloads;
+mod promote;
+mod prune;
+mod queues;
+mod register;
+mod reschedule;
+mod rescue;
+mod retry;
+mod show;
+mod stats;
+mod types;
