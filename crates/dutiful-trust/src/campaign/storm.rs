@@ -1,0 +1,107 @@
+//! Kill storms, the counter and the zombies: processes are killed and stopped while all work.
+
+use std::time::{Duration, Instant};
+
+use super::{Campaign, Plan, Report, us};
+use crate::fleet::Role;
+use crate::judge::Rules;
+use crate::roles::Mix;
+
+/// In a storm a job takes at most this long.
+const WORK_MAX: Duration = Duration::from_millis(20);
+/// A handler whose lease was lost hears of it within this time of its process's awakening.
+const CANCEL_MAX: Duration = Duration::from_secs(1);
+/// One process in so many disturbances is stopped and woken instead of killed.
+const STOP_ONE_IN: u32 = 5;
+
+/// T1: one random process, worker or producer, is killed every so often.
+///
+/// # Errors
+/// What keeps the campaign from being run; what it finds is in the report.
+pub fn storm(plan: Plan) -> anyhow::Result<Report> {
+    let rules = Rules {
+        lease_us: us(plan.lease),
+        only_the_killed_stall: true,
+        cancel_us_max: None,
+        rescue_us_max: None,
+        counts: false,
+    };
+    let mut campaign = Campaign::start(plan, Mix::Work, WORK_MAX)?;
+    while campaign.begun.elapsed() < campaign.plan.during {
+        campaign.fleet.pass(campaign.plan.every)?;
+        campaign.kill_one()?;
+    }
+    campaign.finish(&rules)
+}
+
+/// T2: each job raises a counter in the transaction that completes it, while processes are killed,
+/// and some stopped for twice the lease and woken.
+///
+/// # Errors
+/// What keeps the campaign from being run; what it finds is in the report.
+pub fn counter(plan: Plan) -> anyhow::Result<Report> {
+    let rules = Rules {
+        lease_us: us(plan.lease),
+        only_the_killed_stall: false,
+        cancel_us_max: None,
+        rescue_us_max: None,
+        counts: true,
+    };
+    let mut campaign = Campaign::start(plan, Mix::Count, WORK_MAX)?;
+    while campaign.begun.elapsed() < campaign.plan.during {
+        campaign.fleet.pass(campaign.plan.every)?;
+        if campaign.fleet.rng.u32(0..STOP_ONE_IN) == 0 {
+            campaign.stop_one()?;
+        } else {
+            campaign.kill_one()?;
+        }
+    }
+    campaign.finish(&rules)
+}
+
+/// T3: workers are stopped for twice the lease and woken, again and again.
+///
+/// # Errors
+/// What keeps the campaign from being run; what it finds is in the report.
+pub fn zombie(plan: Plan) -> anyhow::Result<Report> {
+    let rules = Rules {
+        lease_us: us(plan.lease),
+        // Who stands still with the write lock keeps all others from renewing.
+        only_the_killed_stall: false,
+        cancel_us_max: Some(us(CANCEL_MAX)),
+        rescue_us_max: None,
+        counts: false,
+    };
+    let longest = plan.lease * 2;
+    let mut campaign = Campaign::start(plan, Mix::Linger, longest)?;
+    let mut next = Instant::now() + campaign.plan.every;
+    while campaign.begun.elapsed() < campaign.plan.during {
+        campaign.fleet.pass(super::LOOK)?;
+        if Instant::now() >= next {
+            next = Instant::now() + campaign.plan.every;
+            campaign.stop_one()?;
+        }
+    }
+    campaign.finish(&rules)
+}
+
+impl Campaign {
+    fn kill_one(&mut self) -> anyhow::Result<()> {
+        match self.fleet.pick(None) {
+            Some(index) => self.fleet.kill(index),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops a worker for twice the lease, unless half of them stand still already.
+    fn stop_one(&mut self) -> anyhow::Result<()> {
+        let standing = self.fleet.live.iter().filter(|process| process.is_stopped()).count();
+        if standing * 2 >= self.plan.workers {
+            return Ok(());
+        }
+        match self.fleet.pick(Some(Role::Worker)) {
+            Some(index) => self.fleet.stop(index, self.plan.lease * 2),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The ledgers of all processes, put together: what was said about each job, in order of time.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use crate::ledger::{self, Entry, Id, Kind};
+
+/// What all processes said.
+#[derive(Debug, Default)]
+pub struct History {
+    /// About each job, in order of time.
+    pub jobs: HashMap<Id, Vec<Entry>>,
+    /// What the driver did to the processes, in order of time.
+    pub signals: Vec<Entry>,
+    /// Ledgers whose last record was cut off.
+    pub torn: u64,
+}
+
+impl History {
+    /// Reads the ledgers of a folder.
+    ///
+    /// # Errors
+    /// As [`ledger::read_all`].
+    pub fn read(dir: &Path) -> std::io::Result<Self> {
+        let (entries, torn) = ledger::read_all(dir)?;
+        Ok(Self { torn, ..Self::of(entries) })
+    }
+
+    /// Puts records together.
+    pub fn of(mut entries: Vec<Entry>) -> Self {
+        entries.sort_by_key(|entry| (entry.at, entry.kind));
+        let mut history = Self::default();
+        for entry in entries {
+            if entry.kind >= Kind::Killed {
+                history.signals.push(entry);
+            } else {
+                history.jobs.entry(entry.id).or_default().push(entry);
+            }
+        }
+        history
+    }
+
+    /// Returns what was said about a job.
+    pub fn job(&self, id: &Id) -> &[Entry] {
+        self.jobs.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns how many records of a kind there are, over all jobs.
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.jobs.values().flatten().filter(|entry| entry.kind == kind).count() as u64
+    }
+
+    /// Returns the signals of a kind.
+    pub fn signals(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
+        self.signals.iter().filter(move |entry| entry.kind == kind)
+    }
+
+    /// Returns the processes that were killed, with the time.
+    pub fn killed(&self) -> HashMap<u32, i64> {
+        self.signals(Kind::Killed).map(|entry| (entry.pid, entry.at)).collect()
+    }
+
+    /// Returns the processes that were killed or stopped, so that their leases may have expired.
+    pub fn disturbed(&self) -> HashSet<u32> {
+        let both = self.signals(Kind::Killed).chain(self.signals(Kind::Stopped));
+        both.map(|entry| entry.pid).collect()
+    }
+
+    /// Returns how many jobs the killed and stopped processes could hold in all.
+    pub fn concurrency_lost(&self) -> u64 {
+        let both = self.signals(Kind::Killed).chain(self.signals(Kind::Stopped));
+        both.map(|entry| entry.nonce.max(0) as u64).sum()
+    }
+}
+
+/// Returns the records of a kind.
+pub fn of_kind(entries: &[Entry], kind: Kind) -> impl Iterator<Item = &Entry> {
+    entries.iter().filter(move |entry| entry.kind == kind)
+}
+
+/// Says whether there is a record of a kind.
+pub fn has(entries: &[Entry], kind: Kind) -> bool {
+    of_kind(entries, kind).next().is_some()
+}

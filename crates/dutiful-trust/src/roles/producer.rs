@@ -1,0 +1,206 @@
+//! A producer: enqueues in every way there is, writes down what it meant and what was acknowledged.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use dutiful::{Client, Enqueue, Error, JobId, NewJob, Settings};
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{Errand, MAX_ATTEMPTS, QUEUE, Shape};
+use crate::final_state::file_of;
+use crate::history::{has, of_kind};
+use crate::ledger::{self, Kind, Ledger};
+
+/// Enqueues under way at once, so that commits are shared.
+const TASKS: u64 = 4;
+/// Producers wait while more jobs than this are in the queue.
+const BACKLOG_MAX: u64 = 3000;
+/// Most jobs in one call.
+const BATCH_MAX: usize = 50;
+/// How long a user's own transaction waits for the lock.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
+/// The wait before a call that failed in passing is made again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// What all tasks of a producer share.
+struct Desk {
+    client: Client,
+    ledger: Ledger,
+    shape: Shape,
+}
+
+/// Enqueues until SIGTERM. What the killed `predecessor` had under way is sent again first, with
+/// the same ids.
+///
+/// # Errors
+/// What the store refuses for good.
+pub async fn produce(shape: Shape, predecessor: Option<u32>) -> anyhow::Result<()> {
+    super::die_with_the_driver()?;
+    let client = Client::connect(&shape.store).await?;
+    let mut stop = Box::pin(dutiful::shutdown_signal());
+    // Polled once, it hears signals; the driver takes the ledger as the sign for that.
+    tokio::select! {
+        biased;
+        () = &mut stop => return Ok(()),
+        () = std::future::ready(()) => {}
+    }
+    let ledger = Ledger::open(&shape.dir, "producer")?;
+    let desk = Arc::new(Desk { client, ledger, shape });
+    if let Some(pid) = predecessor {
+        for id in unanswered(&desk.shape.dir, pid)? {
+            send_again(&desk, id).await?;
+        }
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..TASKS {
+        tasks.spawn(enqueue_on_and_on(desk.clone(), desk.shape.seed.wrapping_add(n)));
+    }
+    tokio::select! {
+        () = stop => {}
+        Some(ended) = tasks.join_next() => ended.context("a task of the producer panicked")??,
+    }
+    // Calls under way are dropped: they may be stored or not, and were not acknowledged.
+    tasks.shutdown().await;
+    desk.client.close().await?;
+    Ok(())
+}
+
+/// Returns the ids that a killed producer meant to enqueue and never heard about.
+fn unanswered(dir: &Path, pid: u32) -> anyhow::Result<Vec<JobId>> {
+    let (entries, _) = ledger::read_file(&dir.join(format!("producer-{pid}.ledger"))).or_else(
+        |error| match error.kind() {
+            // It was killed before it opened its ledger.
+            std::io::ErrorKind::NotFound => Ok((Vec::new(), false)),
+            _ => Err(error),
+        },
+    )?;
+    let history = crate::history::History::of(entries);
+    let open = history.jobs.into_iter().filter(|(_, entries)| {
+        let answered = has(entries, Kind::Acked) || has(entries, Kind::RolledBack);
+        !answered && of_kind(entries, Kind::Intent).next().is_some()
+    });
+    Ok(open.map(|(id, _)| JobId::from_bytes(id)).collect())
+}
+
+async fn enqueue_on_and_on(desk: Arc<Desk>, seed: u64) -> anyhow::Result<()> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    for round in 0u64.. {
+        if round % 16 == 0 {
+            wait_for_room(&desk).await;
+        }
+        match rng.u8(0..100) {
+            0..60 => send_one(&desk, JobId::new(), delay(&mut rng)).await?,
+            60..85 => send_batch(&desk, rng.usize(2..=BATCH_MAX)).await?,
+            85..95 => send_within(&desk, true).await?,
+            _ => send_within(&desk, false).await?,
+        }
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..8))).await;
+    }
+    Ok(())
+}
+
+fn delay(rng: &mut fastrand::Rng) -> Duration {
+    let later = rng.u8(0..100) < 5;
+    if later { Duration::from_millis(rng.u64(1..1000)) } else { Duration::ZERO }
+}
+
+async fn wait_for_room(desk: &Desk) {
+    loop {
+        match desk.client.stats().await {
+            Ok(stats) if stats.totals.pending > BACKLOG_MAX => tokio::time::sleep(AGAIN).await,
+            _ => return,
+        }
+    }
+}
+
+fn intend(desk: &Desk, id: JobId) -> (&'static str, Errand) {
+    let (job_type, errand) = Errand::of(id, &desk.shape);
+    desk.ledger.note(Kind::Intent, *id.as_bytes(), errand.end(), 0);
+    (job_type, errand)
+}
+
+fn acknowledged(desk: &Desk, id: JobId) {
+    desk.ledger.note(Kind::Acked, *id.as_bytes(), 0, 0);
+}
+
+fn builder<'a>(client: &'a Client, id: JobId, job_type: &str, errand: Errand) -> Enqueue<'a> {
+    let enqueue = client.enqueue_raw(job_type, errand.payload());
+    enqueue.id(id).queue(QUEUE).max_attempts(MAX_ATTEMPTS)
+}
+
+async fn send_one(desk: &Desk, id: JobId, delay: Duration) -> anyhow::Result<()> {
+    let (job_type, errand) = intend(desk, id);
+    loop {
+        let enqueue = builder(&desk.client, id, job_type, errand);
+        let sent = if delay.is_zero() { enqueue.await } else { enqueue.delay(delay).await };
+        match sent {
+            Ok(_) => break,
+            Err(error) => pass_or_fail(error).await?,
+        }
+    }
+    acknowledged(desk, id);
+    Ok(())
+}
+
+async fn send_again(desk: &Desk, id: JobId) -> anyhow::Result<()> {
+    send_one(desk, id, Duration::ZERO).await
+}
+
+async fn send_batch(desk: &Desk, jobs: usize) -> anyhow::Result<()> {
+    let ids: Vec<_> = (0..jobs).map(|_| JobId::new()).collect();
+    let new_job = |id: &JobId| {
+        let (job_type, errand) = intend(desk, *id);
+        let settings = Settings {
+            id: Some(*id),
+            queue: Some(QUEUE.to_owned()),
+            max_attempts: Some(MAX_ATTEMPTS),
+            ..Settings::default()
+        };
+        NewJob { job_type: job_type.to_owned(), payload: errand.payload(), settings }
+    };
+    let batch: Vec<_> = ids.iter().map(new_job).collect();
+    while let Err(error) = desk.client.enqueue_many(batch.clone()).await {
+        pass_or_fail(error).await?;
+    }
+    ids.into_iter().for_each(|id| acknowledged(desk, id));
+    Ok(())
+}
+
+/// Enqueues in a transaction of the producer's own, which commits or is rolled back.
+async fn send_within(desk: &Arc<Desk>, commits: bool) -> anyhow::Result<()> {
+    let desk = desk.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut conn = Connection::open(file_of(&desk.shape.store)?)?;
+        conn.busy_timeout(LOCK_WAIT)?;
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let id = JobId::new();
+        let (job_type, errand) = intend(&desk, id);
+        builder(&desk.client, id, job_type, errand).within(&tx).now()?;
+        if commits {
+            tx.commit()?;
+            acknowledged(&desk, id);
+        } else {
+            tx.rollback()?;
+            desk.ledger.note(Kind::RolledBack, *id.as_bytes(), 0, 0);
+        }
+        Ok(())
+    })
+    .await?
+}
+
+/// Waits when the same call may succeed later; it has the same ids, so a repeat is harmless.
+async fn pass_or_fail(error: Error) -> anyhow::Result<()> {
+    let passing = match &error {
+        Error::Store(error) => error.is_passing(),
+        Error::Partly { .. } => true,
+        _ => false,
+    };
+    if !passing {
+        return Err(error).context("the store refused a good job");
+    }
+    tokio::time::sleep(AGAIN).await;
+    Ok(())
+}
