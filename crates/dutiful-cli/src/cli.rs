@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Started by `work` for itself: kills the commands of a worker that died
     #[command(hide = true)]
     KeepGroups,
+    /// Started by `demo` for itself: one of its workers
+    #[command(hide = true)]
+    DemoWorker(demo::worker::Args),
 }
 
 const EXAMPLES: &str = "\

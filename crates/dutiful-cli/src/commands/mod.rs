@@ -16,12 +16,15 @@ pub(crate) mod work;
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(cli: Cli) -> Answer {
-    // It serves a worker that read the settings already.
-    if matches!(cli.command, Command::KeepGroups) {
-        return process::keep().await;
-    }
-    let settings = Settings::load(cli.global)?;
-    match cli.command {
+    let Cli { global, command } = cli;
+    // The hidden commands serve a process that read the settings already.
+    let command = match command {
+        Command::KeepGroups => return process::keep().await,
+        Command::DemoWorker(args) => return demo::worker::run(args).await,
+        command => command,
+    };
+    let settings = Settings::load(global)?;
+    match command {
         Command::Demo(args) => demo::run(args, settings).await,
         Command::Work(args) => work::run(args, settings).await,
         Command::Enqueue(args) => enqueue::run(*args, settings).await,
@@ -32,5 +35,6 @@ pub(crate) async fn run(cli: Cli) -> Answer {
         Command::Migrate(args) => migrate::run(args, settings).await,
         Command::Bench(args) => bench::run(args, settings).await,
         Command::KeepGroups => process::keep().await,
+        Command::DemoWorker(args) => demo::worker::run(args).await,
     }
 }

@@ -146,8 +146,9 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(String,
     loop {
         if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
             let body = bytes.split_off(end + 4);
-            let head = String::from_utf8(bytes)
-                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a head that is no text"))?;
+            let head = String::from_utf8(bytes).map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidData, "a head that is no text")
+            })?;
             return Ok((head, body));
         }
         if limited.read_buf(&mut bytes).await? == 0 {

@@ -5,14 +5,15 @@
 use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
-use image::{ImageFormat, Rgb, RgbImage};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{Rgb, RgbImage};
 
 use super::pictures::BUNDLED;
 
-const WIDTH: u32 = 960;
-const HEIGHT: u32 = 720;
+const WIDTH: u32 = 640;
+const HEIGHT: u32 = 480;
 /// Largest file that may be bundled.
-const FILE_BYTES_MAX: usize = 24 * 1024;
+const FILE_BYTES_MAX: usize = 14 * 1024;
 
 type Color = [f64; 3];
 
@@ -122,9 +123,9 @@ fn crest(x: f64, depth: f64, rough: f64, seed: f64) -> f64 {
 fn circles() -> RgbImage {
     let colors = [[236, 72, 58], [248, 184, 52], [32, 92, 148], [24, 34, 52], [84, 160, 136]];
     RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
-        let (column, row) = (x / 240, y / 240);
-        let away = f64::from(x % 240).hypot(f64::from(y % 240));
-        let ring = (away / 48.0) as usize;
+        let (column, row) = (x / 160, y / 160);
+        let away = f64::from(x % 160).hypot(f64::from(y % 160));
+        let ring = (away / 32.0) as usize;
         let kind = (column * 3 + row * 2) as usize;
         if ring < 5 { Rgb(colors[(kind + ring) % 5]) } else { Rgb([246, 238, 222]) }
     })
@@ -133,10 +134,10 @@ fn circles() -> RgbImage {
 fn tiles() -> RgbImage {
     let colors = [[28, 60, 84], [222, 232, 230], [206, 98, 70], [240, 204, 128]];
     RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
-        let (column, row, x, y) = (x / 120, y / 120, x % 120, y % 120);
+        let (column, row, x, y) = (x / 80, y / 80, x % 80, y % 80);
         let turned = (column + row) % 2 == 1;
-        let upper = if turned { x + y < 120 } else { x > y };
-        let small = x.abs_diff(60) + y.abs_diff(60) < 24;
+        let upper = if turned { x + y < 80 } else { x > y };
+        let small = x.abs_diff(40) + y.abs_diff(40) < 16;
         let kind = if small { column * 2 + row } else { column + row * 3 + u32::from(upper) };
         Rgb(colors[(kind % 4) as usize])
     })
@@ -162,9 +163,14 @@ fn paints_the_bundled_pictures() {
         if std::env::var_os("DUTIFUL_PAINT").is_some() {
             let mut bytes = std::io::Cursor::new(Vec::new());
             if name.ends_with(".png") {
-                painted.write_to(&mut bytes, ImageFormat::Png).unwrap();
+                let best = PngEncoder::new_with_quality(
+                    &mut bytes,
+                    CompressionType::Best,
+                    FilterType::NoFilter,
+                );
+                painted.write_with_encoder(best).unwrap();
             } else {
-                let encoder = JpegEncoder::new_with_quality(&mut bytes, 60);
+                let encoder = JpegEncoder::new_with_quality(&mut bytes, 50);
                 painted.write_with_encoder(encoder).unwrap();
             }
             std::fs::write(assets.join(name), bytes.into_inner()).unwrap();

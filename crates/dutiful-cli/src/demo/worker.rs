@@ -1,6 +1,6 @@
 //! `dutiful demo-worker`, hidden: a worker process of the demo and its four handlers.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use dutiful::{Client, Completed, Context, Worker};
 use rusqlite::{Connection, TransactionBehavior, params};
-use tokio::io::AsyncReadExt as _;
 
 use super::home::Home;
 use super::jobs::{self, MonthlyReport, ResizeImage, SendConfirmationEmail, UpdateInventory};
@@ -94,9 +93,14 @@ pub(crate) fn name(number: u64) -> String {
     format!("worker {number}")
 }
 
+/// Returns the number of the worker that calls itself so.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    name.strip_prefix("worker ")?.parse().ok()
+}
+
 async fn parent_is_done() {
     // Nothing is ever written into the pipe: both its end and an error mean that nobody is there.
-    let _ = tokio::io::stdin().read_u8().await;
+    let _ = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0])).await;
 }
 
 /// Sends the mail; the server recognises the key, so that a repeat is harmless.
