@@ -67,8 +67,6 @@ impl Process {
 /// All processes of a campaign, and the driver's own ledger.
 pub struct Fleet {
     shape: Shape,
-    /// How many jobs one worker can hold.
-    concurrency: i64,
     ledger: Ledger,
     program: std::path::PathBuf,
     /// The living ones.
@@ -84,13 +82,12 @@ impl Fleet {
     ///
     /// # Errors
     /// What the file system says about the ledger.
-    pub fn new(shape: Shape, concurrency: usize) -> anyhow::Result<Self> {
+    pub fn new(shape: Shape) -> anyhow::Result<Self> {
         let ledger = Ledger::open(&shape.dir, "driver")?;
         let rng = fastrand::Rng::with_seed(shape.seed);
         let program = std::env::current_exe().context("find this program")?;
-        let concurrency = concurrency as i64;
         let (live, complaints) = (Vec::new(), Vec::new());
-        Ok(Self { shape, concurrency, ledger, program, live, rng, complaints })
+        Ok(Self { shape, ledger, program, live, rng, complaints })
     }
 
     /// Spawns a process; a producer is told whom it follows.
@@ -296,7 +293,7 @@ impl Fleet {
     }
 
     fn note(&self, kind: Kind, process: &Process) -> anyhow::Result<()> {
-        let nonce = if process.role == Role::Worker { self.concurrency } else { 0 };
+        let nonce = if process.role == Role::Worker { self.shape.slots as i64 } else { 0 };
         let about =
             Entry { kind, id: [0; 16], attempt: 0, nonce, at: now_us(), pid: process.pid() };
         Ok(self.ledger.append(about)?)

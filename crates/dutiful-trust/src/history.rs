@@ -66,8 +66,8 @@ impl History {
         both.map(|entry| entry.pid).collect()
     }
 
-    /// Returns how many jobs the killed and stopped processes could hold in all.
-    pub fn concurrency_lost(&self) -> u64 {
+    /// Returns how many slots the killed and stopped processes had in all.
+    pub fn slots_lost(&self) -> u64 {
         let both = self.signals(Kind::Killed).chain(self.signals(Kind::Stopped));
         both.map(|entry| entry.nonce.max(0) as u64).sum()
     }

@@ -38,7 +38,7 @@ pub enum Kind {
     Released = 8,
     /// A handler saw that it was cancelled.
     CancelledSeen = 9,
-    /// The driver killed a process; `pid` is the target, `nonce` how many jobs it could hold.
+    /// The driver killed a process; `pid` is the target, `nonce` its slots.
     Killed = 20,
     /// The driver stopped a process (SIGSTOP); `pid` and `nonce` as above.
     Stopped = 21,

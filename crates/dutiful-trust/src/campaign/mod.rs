@@ -22,10 +22,6 @@ pub use self::storm::{counter, storm, zombie};
 const DRAIN_MIN: Duration = Duration::from_secs(60);
 /// A process that was asked to end has this much beyond its grace.
 pub const END_SLACK: Duration = Duration::from_secs(1);
-/// On average a worker holds at most so many leases for each slot: one that runs, and what it
-/// claimed ahead or has not yet written (short jobs are claimed ahead for 20 ms).
-const LEASES_PER_SLOT: usize = 3;
-
 /// What a person can choose about a campaign.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -126,7 +122,7 @@ impl Campaign {
             longest,
             seed: plan.seed,
         };
-        let mut fleet = Fleet::new(shape, plan.slots * LEASES_PER_SLOT)?;
+        let mut fleet = Fleet::new(shape)?;
         for _ in 0..plan.workers {
             fleet.spawn(Role::Worker, None)?;
         }

@@ -74,7 +74,12 @@ pub(super) fn was_intended(history: &History, state: &FinalState, verdict: &mut 
 
 /// J3: one completion is accepted, it belongs to an attempt that did the work, and no later claim
 /// was made.
-pub(super) fn completed_once(history: &History, state: &FinalState, verdict: &mut Verdict) {
+pub(super) fn completed_once(
+    history: &History,
+    state: &FinalState,
+    rules: &Rules,
+    verdict: &mut Verdict,
+) {
     for (id, entries) in &history.jobs {
         let accepted: HashSet<_> = of_kind(entries, Kind::DoneOk).map(fence).collect();
         if accepted.len() > 1 {
@@ -91,6 +96,9 @@ pub(super) fn completed_once(history: &History, state: &FinalState, verdict: &mu
         }
         if let Some(row) = done {
             is_last_and_worked(id, entries, row, verdict);
+            if !rules.counts {
+                was_not_refused(id, entries, row, verdict);
+            }
         }
     }
 }
@@ -105,7 +113,11 @@ fn is_last_and_worked(id: &Id, entries: &[Entry], row: &Standing, verdict: &mut 
         let what = format!("attempt {} completed without doing the work", row.attempt);
         verdict.blame(format!("J3: of job {} {what}", show(id)));
     }
-    if of_kind(entries, Kind::DoneLost).any(|entry| mine(&entry)) {
+}
+
+fn was_not_refused(id: &Id, entries: &[Entry], row: &Standing, verdict: &mut Verdict) {
+    let mine = |entry: &Entry| fence(entry) == (row.attempt, row.nonce);
+    if of_kind(entries, Kind::DoneLost).any(mine) {
         let what = format!("attempt {} was refused and is on record as completed", row.attempt);
         verdict.blame(format!("J3: of job {} {what}", show(id)));
     }

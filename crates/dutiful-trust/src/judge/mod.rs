@@ -21,6 +21,12 @@ use crate::final_state::{FinalState, Place, code};
 use crate::history::History;
 use crate::ledger::Kind;
 
+/// For each slot a worker has at most so many runs, on average, whose end is not durable: one that
+/// goes on, and short ones that wait for the shared commit.
+const RUNS_PER_SLOT: u64 = 3;
+/// For each slot a worker holds at most so many leases, on average: its runs, and what it claimed
+/// ahead because the jobs are short.
+const LEASES_PER_SLOT: u64 = 8;
 /// So many violations are written out; the rest is counted.
 const SENTENCES_MAX: usize = 40;
 
@@ -37,7 +43,8 @@ pub struct Rules {
     pub cancel_us_max: Option<i64>,
     /// The jobs of a killed process are rescued within this many µs.
     pub rescue_us_max: Option<i64>,
-    /// True when each job raises the counter.
+    /// True when each job raises the counter and completes in its own transaction. Then a worker
+    /// that gave its lease up may hear later that the transaction was in time after all.
     pub counts: bool,
 }
 
@@ -64,8 +71,10 @@ pub struct Verdict {
     pub extra_starts: u64,
     /// Of those, after a stall.
     pub repeats: u64,
-    /// How many there may have been: what killed and stopped processes could hold.
+    /// How many there may have been: what killed and stopped processes could run.
     pub repeats_max: u64,
+    /// How many leases may have stalled: what killed and stopped processes could hold.
+    pub stalled_max: u64,
     /// Jobs whose work was done more than once (at-least-once; 0 where it commits with the job).
     pub double_effects: u64,
     /// Attempts whose lease expired.
@@ -140,7 +149,7 @@ pub fn judge(history: &History, state: &FinalState, rules: &Rules) -> Verdict {
     let mut verdict = figures(history, state);
     invariants::ends_once(history, state, &mut verdict);
     invariants::was_intended(history, state, &mut verdict);
-    invariants::completed_once(history, state, &mut verdict);
+    invariants::completed_once(history, state, rules, &mut verdict);
     invariants::never_overlaps(history, state, rules, &mut verdict);
     invariants::attempts_are_whole(state, &mut verdict);
     signals::repeats_are_explained(history, state, rules, &mut verdict);
@@ -181,7 +190,8 @@ fn figures(history: &History, state: &FinalState) -> Verdict {
         dead: standing(Place::Dead, |_| true),
         starts: history.count(Kind::Start),
         extra_starts: extra.sum(),
-        repeats_max: history.concurrency_lost(),
+        repeats_max: history.slots_lost() * RUNS_PER_SLOT,
+        stalled_max: history.slots_lost() * LEASES_PER_SLOT,
         double_effects: double.count() as u64,
         stalled: logged(code::STALLED)
             + standing(Place::Dead, |reason| reason == code::QUARANTINED),

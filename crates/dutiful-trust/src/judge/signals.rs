@@ -32,13 +32,13 @@ pub(super) fn repeats_are_explained(
             }
         }
     }
-    if verdict.repeats > verdict.repeats_max || verdict.stalled > verdict.repeats_max {
-        let (repeats, stalled) = (verdict.repeats, verdict.stalled);
-        let bound = verdict.repeats_max;
-        verdict.blame(format!(
-            "J6: {repeats} runs were repeated after {stalled} stalls, and the killed and stopped \
-             processes could hold {bound}"
-        ));
+    let bounds = [
+        ("runs were repeated after stalls", verdict.repeats, verdict.repeats_max),
+        ("leases stalled", verdict.stalled, verdict.stalled_max),
+    ];
+    for (what, n, max) in bounds.into_iter().filter(|(_, n, max)| n > max) {
+        verdict
+            .blame(format!("J6: {n} {what}, and what was killed and stopped accounts for {max}"));
     }
     if rules.only_the_killed_stall {
         stalls_need_a_signal(history, state, verdict);

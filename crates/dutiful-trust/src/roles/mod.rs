@@ -33,6 +33,25 @@ pub enum Mix {
     Random,
 }
 
+impl Mix {
+    /// Producers wait while more jobs than this are in the queue: what is left at the end must be
+    /// done in seconds.
+    fn backlog_max(self) -> u64 {
+        match self {
+            Self::Work | Self::Count => 3000,
+            Self::Linger | Self::Random => 100,
+        }
+    }
+
+    /// Most jobs in one enqueue.
+    fn batch_max(self) -> usize {
+        match self {
+            Self::Work | Self::Count => 50,
+            Self::Linger | Self::Random => 8,
+        }
+    }
+}
+
 /// What a process needs to know.
 #[derive(Clone, Debug)]
 pub struct Shape {

@@ -15,10 +15,8 @@ use crate::ledger::{self, Kind, Ledger};
 
 /// Enqueues under way at once, so that commits are shared.
 const TASKS: u64 = 4;
-/// Producers wait while more jobs than this are in the queue.
-const BACKLOG_MAX: u64 = 3000;
-/// Most jobs in one call.
-const BATCH_MAX: usize = 50;
+/// A task looks at the backlog after so many enqueues.
+const LOOKS: u64 = 4;
 /// How long a user's own transaction waits for the lock.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// The wait before a call that failed in passing is made again.
@@ -87,12 +85,12 @@ fn unanswered(dir: &Path, pid: u32) -> anyhow::Result<Vec<JobId>> {
 async fn enqueue_on_and_on(desk: Arc<Desk>, seed: u64) -> anyhow::Result<()> {
     let mut rng = fastrand::Rng::with_seed(seed);
     for round in 0u64.. {
-        if round % 16 == 0 {
+        if round % LOOKS == 0 {
             wait_for_room(&desk).await;
         }
         match rng.u8(0..100) {
             0..60 => send_one(&desk, JobId::new(), delay(&mut rng)).await?,
-            60..85 => send_batch(&desk, rng.usize(2..=BATCH_MAX)).await?,
+            60..85 => send_batch(&desk, rng.usize(2..=desk.shape.mix.batch_max())).await?,
             85..95 => send_within(&desk, true).await?,
             _ => send_within(&desk, false).await?,
         }
@@ -109,7 +107,9 @@ fn delay(rng: &mut fastrand::Rng) -> Duration {
 async fn wait_for_room(desk: &Desk) {
     loop {
         match desk.client.stats().await {
-            Ok(stats) if stats.totals.pending > BACKLOG_MAX => tokio::time::sleep(AGAIN).await,
+            Ok(stats) if stats.totals.pending > desk.shape.mix.backlog_max() => {
+                tokio::time::sleep(AGAIN).await
+            }
             _ => return,
         }
     }
