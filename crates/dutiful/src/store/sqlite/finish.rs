@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::change;
 use super::errors::Trouble;
@@ -32,16 +32,30 @@ pub(super) const LOG_CANCELLED: i64 = 7;
 pub(super) const WAITS_FAILED: i64 = 1;
 pub(super) const WAITS_SNOOZED: i64 = 2;
 
+/// The two statements that every completed job needs, looked up once for a batch.
+pub(super) struct Hot<'c> {
+    end: CachedStatement<'c>,
+    done: CachedStatement<'c>,
+}
+
+impl<'c> Hot<'c> {
+    pub(super) fn prepare(conn: &'c Connection) -> Result<Self, Trouble> {
+        Ok(Self { end: prepare(conn, "finish", "end")?, done: prepare(conn, "finish", "done")? })
+    }
+}
+
 pub(super) fn finish(
     txn: &mut Txn<'_>,
     worker: WorkerId,
     ends: &[Finish],
 ) -> Result<Vec<Held>, Trouble> {
-    ends.iter().map(|one| finish_one(txn, worker, one)).collect()
+    let mut hot = Hot::prepare(txn.conn)?;
+    ends.iter().map(|one| finish_one(txn, &mut hot, worker, one)).collect()
 }
 
 pub(super) fn finish_one(
     txn: &mut Txn<'_>,
+    hot: &mut Hot<'_>,
     worker: WorkerId,
     one: &Finish,
 ) -> Result<Held, Trouble> {
@@ -51,15 +65,15 @@ pub(super) fn finish_one(
     let again = matches!(one.end, End::Failed(..) | End::Snoozed(_) | End::Released);
     let cancelled = again && is_cancel_asked(txn, one)?;
     let moved = match &one.end {
-        End::Completed(result) => complete(txn, worker, one, COMPLETED, result.as_deref())?,
-        End::Cancelled => complete(txn, worker, one, CANCELLED, None)?,
+        End::Completed(result) => complete(txn, hot, worker, one, (COMPLETED, result.as_deref()))?,
+        End::Cancelled => complete(txn, hot, worker, one, (CANCELLED, None))?,
         End::Failed(_, wait) => {
             let failures = one.failures.saturating_add(1);
-            wait_until(txn, one, *wait, failures, WAITS_FAILED)?
+            wait_until(txn, hot, one, *wait, failures, WAITS_FAILED)?
         }
-        End::Snoozed(wait) => wait_until(txn, one, *wait, one.failures, WAITS_SNOOZED)?,
-        End::Released => release(txn, one)?,
-        End::Dead(failure, reason) => bury(txn, one, failure, *reason)?,
+        End::Snoozed(wait) => wait_until(txn, hot, one, *wait, one.failures, WAITS_SNOOZED)?,
+        End::Released => release(txn, hot, one)?,
+        End::Dead(failure, reason) => bury(txn, hot, one, failure, *reason)?,
     };
     if !moved {
         return Ok(Held::Lost);
@@ -77,29 +91,29 @@ fn is_cancel_asked(txn: &Txn<'_>, one: &Finish) -> Result<bool, Trouble> {
     Ok(prepare(txn.conn, "finish", "asked")?.exists(fence)?)
 }
 
-fn fence_ends(txn: &Txn<'_>, one: &Finish) -> Result<bool, Trouble> {
+fn fence_ends(_txn: &Txn<'_>, hot: &mut Hot<'_>, one: &Finish) -> Result<bool, Trouble> {
     #[cfg(not(bug = "no_fence"))]
     let key = params![one.fence.id, one.fence.attempt, one.fence.nonce];
     #[cfg(not(bug = "no_fence"))]
-    return Ok(prepare(txn.conn, "finish", "end")?.execute(key)? == 1);
+    return Ok(hot.end.execute(key)? == 1);
     #[cfg(bug = "no_fence")]
     {
-        txn.conn.execute("DELETE FROM dutiful_lease WHERE id = ?1", params![one.fence.id])?;
+        _txn.conn.execute("DELETE FROM dutiful_lease WHERE id = ?1", params![one.fence.id])?;
         Ok(true)
     }
 }
 
 fn complete(
     txn: &Txn<'_>,
+    hot: &mut Hot<'_>,
     worker: WorkerId,
     one: &Finish,
-    outcome: i64,
-    result: Option<&[u8]>,
+    (outcome, result): (i64, Option<&[u8]>),
 ) -> Result<bool, Trouble> {
-    if !fence_ends(txn, one)? {
+    if !fence_ends(txn, hot, one)? {
         return Ok(false);
     }
-    prepare(txn.conn, "finish", "done")?.execute(params![
+    hot.done.execute(params![
         one.fence.id,
         one.fence.attempt,
         one.fence.nonce,
@@ -118,6 +132,7 @@ fn complete(
 
 fn wait_until(
     txn: &mut Txn<'_>,
+    hot: &mut Hot<'_>,
     one: &Finish,
     wait: Duration,
     failures: u32,
@@ -131,18 +146,19 @@ fn wait_until(
         failures,
         reason,
     ])?;
-    fence_ends(txn, one)
+    fence_ends(txn, hot, one)
 }
 
-fn release(txn: &mut Txn<'_>, one: &Finish) -> Result<bool, Trouble> {
+fn release(txn: &mut Txn<'_>, hot: &mut Hot<'_>, one: &Finish) -> Result<bool, Trouble> {
     let fence = params![one.fence.id, one.fence.attempt, one.fence.nonce, txn.now.us()];
     prepare(txn.conn, "finish", "ready")?.execute(fence)?;
     *txn.ring = true;
-    fence_ends(txn, one)
+    fence_ends(txn, hot, one)
 }
 
 fn bury(
     txn: &Txn<'_>,
+    hot: &mut Hot<'_>,
     one: &Finish,
     failure: &Failure,
     reason: DeadReason,
@@ -158,7 +174,7 @@ fn bury(
         failure.class,
         failure.message,
     ])?;
-    if !fence_ends(txn, one)? {
+    if !fence_ends(txn, hot, one)? {
         return Ok(false);
     }
     if one.unique {

@@ -35,8 +35,13 @@ pub(super) enum Event {
 /// The counts of one transaction, written at its end.
 #[derive(Default)]
 pub(super) struct Tally {
-    rows: HashMap<(Name, Name, Event), Row>,
+    index: HashMap<Key, usize>,
+    rows: Vec<(Key, Row)>,
+    /// The row that was counted last: most often it is the next one too.
+    last: usize,
 }
+
+type Key = (Name, Name, Event);
 
 #[derive(Default)]
 pub(super) struct Row {
@@ -80,11 +85,21 @@ impl Tally {
     }
 
     fn row(&mut self, queue: &Name, job_type: &Name, event: Event) -> &mut Row {
-        self.rows.entry((queue.clone(), job_type.clone(), event)).or_default()
+        let is_it = |key: &Key| key.2 == event && key.1 == *job_type && key.0 == *queue;
+        if !self.rows.get(self.last).is_some_and(|(key, _)| is_it(key)) {
+            let key = (queue.clone(), job_type.clone(), event);
+            let next = self.rows.len();
+            self.last = *self.index.entry(key.clone()).or_insert(next);
+            if self.last == next {
+                self.rows.push((key, Row::default()));
+            }
+        }
+        &mut self.rows[self.last].1
     }
 
     pub(super) fn clear(&mut self) {
         self.rows.clear();
+        self.index.clear();
     }
 
     /// Writes the counts and forgets them.
@@ -93,7 +108,8 @@ impl Tally {
             return Ok(());
         }
         let mut add = prepare(conn, "fold", "add")?;
-        for ((queue, job_type, event), row) in self.rows.drain() {
+        self.index.clear();
+        for ((queue, job_type, event), row) in self.rows.drain(..) {
             let blob = |histogram: Option<Histogram>| histogram.map(|h| h.to_bytes());
             let (ran, waited) = (blob(row.ran), blob(row.waited));
             add.execute(params![

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Transaction;
 
-use super::finish::finish_one;
+use super::finish::{Hot, finish_one};
 use super::tally::Tally;
 use super::writer::{Names, Txn, lock};
 use super::{SqliteStore, Trouble, enqueue};
@@ -106,7 +106,10 @@ impl CompleteWithin<'_> {
     pub fn now(self) -> Result<crate::outcome::Completed, Error> {
         let store = SqliteStore::of(self.store)?;
         self.asked.store(true, std::sync::atomic::Ordering::SeqCst);
-        let held = store.run_within(self.tx, |txn| finish_one(txn, self.worker, &self.finish))?;
+        let held = store.run_within(self.tx, |txn| {
+            let mut hot = Hot::prepare(txn.conn)?;
+            finish_one(txn, &mut hot, self.worker, &self.finish)
+        })?;
         if held == Held::Yes || cfg!(bug = "complete_within_unfenced") {
             return Ok(crate::outcome::Completed::new(self.finish.fence));
         }
