@@ -76,6 +76,9 @@ impl Crash {
     /// Returns a line about the killed worker's jobs, for the foot of the screen.
     pub(crate) fn line(&self) -> Option<String> {
         let Self::Behind(fallen) = self else { return None };
+        if fallen.said.finished == fallen.jobs.len() {
+            return None;
+        }
         let Standing { held, stalled, rescued, finished } = fallen.now;
         Some(format!(
             "worker {} is dead; its {} jobs: {held} under their last lease, {stalled} stalled, \
@@ -163,7 +166,9 @@ impl Fallen {
         }
         if now.rescued + now.finished == all && self.said.rescued < all {
             self.said.rescued = all;
-            screen.say(format!("The {jobs} were rescued: back in the queue, for who is alive."));
+            screen.say(format!(
+                "The {jobs} were rescued: back in the queue, for any worker that lives."
+            ));
         }
         if now.finished == all {
             self.said.finished = all;

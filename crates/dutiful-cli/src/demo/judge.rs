@@ -287,3 +287,86 @@ fn repeats(home: &Home) -> io::Result<HashMap<String, u64>> {
     }
     Ok(repeats)
 }
+
+#[cfg(test)]
+mod tests {
+    use dutiful::Worker;
+    use rusqlite::params;
+
+    use super::*;
+    use crate::demo::jobs::{MonthlyReport, ResizeImage, SendConfirmationEmail, UpdateInventory};
+    use crate::demo::ledger::Ledger;
+    use crate::demo::shop::Sale;
+
+    const ORDERS: u64 = 2;
+
+    /// Takes two orders and completes their jobs, none of which does anything.
+    async fn shop_of_idlers(home: &Home) -> Client {
+        let client = Client::connect(&home.store_url()).await.unwrap();
+        shop::furnish(&home.database(), ORDERS).unwrap();
+        let pictures = pictures::unpack(home).unwrap();
+        let mut sale = Sale::begin(client.clone(), home, pictures, ORDERS).unwrap();
+        while sale.placed() < ORDERS {
+            sale.check().unwrap();
+            tokio::task::yield_now().await;
+        }
+        Worker::new(&client, ())
+            .job(async |_: SendConfirmationEmail, _| Ok(()))
+            .job(async |_: UpdateInventory, _| Ok(()))
+            .job(async |_: ResizeImage, _| Ok(()))
+            .job(async |_: MonthlyReport, _| Ok(()))
+            .until_empty(true)
+            .run()
+            .await
+            .unwrap();
+        client
+    }
+
+    /// Does once what the jobs of an order should have done.
+    fn do_it(home: &Home, order: &Booked, key: &str) {
+        let mails = Ledger::open(&home.mail_ledger()).unwrap();
+        mails.note(format_args!("delivered {} {key}", order.number)).unwrap();
+        let db = shop::connect(&home.database()).unwrap();
+        let (number, pieces) = (order.number, order.quantity);
+        db.execute(include_str!("sql/take_stock.sql"), params![order.product, pieces]).unwrap();
+        db.execute(include_str!("sql/insert_stock_change.sql"), params![number, pieces]).unwrap();
+        let (original, part) = (home.originals().join("tiles.png"), home.parts().join("part"));
+        let small = home.pictures().join(format!("order-{number}.jpg"));
+        pictures::shrink(&original, &part, &small).unwrap();
+    }
+
+    #[tokio::test]
+    async fn sees_what_was_lost_and_what_was_done_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::make(Some(&dir.path().join("home"))).unwrap();
+        let client = shop_of_idlers(&home).await;
+        let numbers = |verdict: &Verdict| {
+            let rows = verdict.rows.iter().map(|row| (row.lost, row.double));
+            (verdict.is_clean(), rows.collect::<Vec<_>>())
+        };
+
+        let verdict = judge(&client, &home, ORDERS).await.unwrap();
+        assert_eq!((verdict.enqueued, verdict.completed), (7, 7));
+        assert_eq!(numbers(&verdict), (false, vec![(0, 0), (2, 0), (2, 0), (2, 0), (1, 0)]));
+
+        let booked = booked(&home.shop_ledger()).unwrap();
+        booked.iter().for_each(|order| do_it(&home, order, "first"));
+        std::fs::write(home.reports().join("orders.csv"), "head\n1\n2\n").unwrap();
+        let verdict = judge(&client, &home, ORDERS).await.unwrap();
+        assert_eq!(numbers(&verdict), (true, vec![(0, 0); 5]));
+
+        do_it(&home, &booked[0], "second");
+        std::fs::copy(home.pictures().join("order-1.jpg"), home.pictures().join("order-9.jpg"))
+            .unwrap();
+        std::fs::write(home.reports().join("again.csv"), "head\n1\n2\n").unwrap();
+        let verdict = judge(&client, &home, ORDERS).await.unwrap();
+        assert_eq!(numbers(&verdict), (false, vec![(0, 0), (0, 1), (0, 1), (0, 1), (0, 1)]));
+
+        let db = shop::connect(&home.database()).unwrap();
+        db.execute(include_str!("sql/take_stock.sql"), params![0, 5]).unwrap();
+        let insert = include_str!("sql/insert_order.sql");
+        db.execute(insert, params![77, 0, 1, "nobody"]).unwrap();
+        let verdict = judge(&client, &home, ORDERS).await.unwrap();
+        assert_eq!(numbers(&verdict), (false, vec![(0, 1), (0, 1), (0, 6), (0, 1), (0, 1)]));
+    }
+}

@@ -80,8 +80,9 @@ pub(crate) struct Args {
 /// Runs the demo.
 pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     let began = Instant::now();
+    let own = args.images.as_deref().map(pictures::in_directory).transpose()?;
     let home = Home::make(args.dir.as_deref())?;
-    let pictures = pictures::gather(args.images.as_deref(), &home)?;
+    let pictures = own.map_or_else(|| pictures::unpack(&home), Ok)?;
     let mut crew = Crew::new(&home);
     let screen = Screen::open(settings.json, args.orders);
 
@@ -122,9 +123,13 @@ async fn play(
         crew.hire()?;
     }
     screen.say(format!(
-        "The shop opens: {} orders come in, each commits together with its 3 jobs, and {} run them.",
+        "The shop opens: {} orders come in, each commits together with its 3 jobs; {} them.",
         args.orders,
-        if args.workers == 1 { "1 worker".into() } else { format!("{} workers", args.workers) }
+        if args.workers == 1 {
+            "1 worker runs".into()
+        } else {
+            format!("{} workers run", args.workers)
+        }
     ));
     let mut sale = Sale::begin(client.clone(), home, pictures, args.orders)?;
     let crash = watch(args, &client, &mut sale, crew, screen).await?;

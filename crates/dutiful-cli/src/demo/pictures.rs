@@ -32,11 +32,8 @@ pub(crate) const BUNDLED: [(&str, &[u8]); 6] = [
     ("tiles.png", include_bytes!("../../assets/pictures/tiles.png")),
 ];
 
-/// Returns the pictures that the orders show, in turn.
-pub(crate) fn gather(images: Option<&Path>, home: &Home) -> Result<Vec<PathBuf>, Failure> {
-    if let Some(dir) = images {
-        return in_directory(dir);
-    }
+/// Writes the bundled pictures to files and returns where they are.
+pub(crate) fn unpack(home: &Home) -> Result<Vec<PathBuf>, Failure> {
     let unpack = |(name, bytes): (&str, &[u8])| {
         let path = home.originals().join(name);
         std::fs::write(&path, bytes).map(|()| path)
@@ -48,7 +45,8 @@ pub(crate) fn gather(images: Option<&Path>, home: &Home) -> Result<Vec<PathBuf>,
         .map_err(|error| Failure::failed(format!("unpack the bundled pictures: {error}")))
 }
 
-fn in_directory(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// Returns the pictures in a directory, by name.
+pub(crate) fn in_directory(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failed = |why: String| {
         Failure::failed(format!("take the pictures of --images {}: {why}", dir.display()))
     };
@@ -120,7 +118,7 @@ mod tests {
     fn shrinks_every_bundled_picture_to_the_promised_size() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::make(Some(&dir.path().join("home"))).unwrap();
-        for original in gather(None, &home).unwrap() {
+        for original in unpack(&home).unwrap() {
             let (part, target) = (home.parts().join("part"), home.pictures().join("small.jpg"));
             shrink(&original, &part, &target).unwrap();
             assert!(is_small_picture(&target) && !part.exists(), "{}", original.display());

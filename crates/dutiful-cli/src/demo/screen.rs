@@ -13,6 +13,8 @@ use dutiful::Job as _;
 
 /// How often the bars are drawn.
 const DRAWS_PER_SECOND: u8 = 10;
+/// Widest line of a sentence, beside the time.
+const SENTENCE_COLUMNS: usize = 70;
 /// How often a line of progress comes where there are no bars.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
@@ -70,6 +72,10 @@ impl Screen {
 
     /// Says a sentence, with the seconds since the start.
     pub(crate) fn say(&self, sentence: impl std::fmt::Display) {
+        let sentence = match &self.face {
+            Face::Live(_) => wrapped(&sentence.to_string()),
+            Face::Silent | Face::Lines(_) => sentence.to_string(),
+        };
         let line = format!("{:>5.1} s  {sentence}", self.began.elapsed().as_secs_f64());
         // Nobody is left to watch when this fails.
         let _ = match &self.face {
@@ -116,7 +122,7 @@ impl Live {
         let target = ProgressDrawTarget::stdout_with_hz(DRAWS_PER_SECOND);
         let all = MultiProgress::with_draw_target(target);
         let style = ProgressStyle::with_template(
-            "  {prefix:<20} {bar:30.cyan/black.bright} {pos:>6} of {len:<6} {msg:.dim}",
+            "  {prefix:<20} {bar:30.cyan/black.bright} {pos:>6} of {len:<6} {wide_msg:.dim}",
         )
         .expect("the template is a literal")
         .progress_chars("━━─");
@@ -127,8 +133,8 @@ impl Live {
         let queues = QUEUES.map(|(queue, words)| {
             bar(words, if queue == MonthlyReport::QUEUE { 1 } else { orders })
         });
-        let plain =
-            ProgressStyle::with_template("  {msg:.yellow}").expect("the template is a literal");
+        let plain = ProgressStyle::with_template("  {wide_msg:.yellow}")
+            .expect("the template is a literal");
         let foot = all.add(ProgressBar::new_spinner().with_style(plain));
         Self { all, orders: first, queues, foot }
     }
@@ -143,17 +149,47 @@ impl Live {
     }
 }
 
+/// Breaks a sentence between words, so that it fits beside the time on a narrow terminal.
+fn wrapped(sentence: &str) -> String {
+    let (mut text, mut column) = (String::new(), 0);
+    for word in sentence.split(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > SENTENCE_COLUMNS {
+            text.push_str("\n         ");
+            column = 0;
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += width;
+    }
+    text
+}
+
 /// Returns what else there is to say of a queue, most often nothing.
 fn remarks(counts: &Counts) -> String {
     let mut remarks = Vec::new();
-    for (count, words) in [
-        (counts.active, "running"),
-        (counts.failed, "failed, to be tried again"),
-        (counts.dead, "dead"),
-    ] {
+    for (count, words) in
+        [(counts.active, "running"), (counts.failed, "to retry"), (counts.dead, "dead")]
+    {
         if count > 0 {
             remarks.push(format!("{count} {words}"));
         }
     }
     remarks.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn breaks_sentences_between_words() {
+        let long = "word ".repeat(30);
+        for line in wrapped(long.trim()).lines() {
+            assert!(line.trim().chars().count() <= SENTENCE_COLUMNS && line.ends_with("word"));
+        }
+        assert_eq!(wrapped("a b").as_str(), "a b");
+    }
 }
