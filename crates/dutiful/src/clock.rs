@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::civil::DateTime;
 use serde::{Serialize, Serializer};
 
 use crate::error::InvalidJob;
@@ -58,6 +59,8 @@ impl Timestamp {
     }
 }
 
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
 /// Returns whole µs, saturating.
 pub(crate) fn micros(while_: Duration) -> i64 {
     i64::try_from(while_.as_micros()).unwrap_or(i64::MAX)
@@ -65,8 +68,9 @@ pub(crate) fn micros(while_: Duration) -> i64 {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = jiff::Timestamp::from_microsecond(self.0).map_err(|_| fmt::Error)?;
-        write!(f, "{time:.6}")
+        let since = jiff::SignedDuration::from_micros(self.0);
+        let time = EPOCH.checked_add(since).map_err(|_| fmt::Error)?;
+        write!(f, "{time:.6}Z")
     }
 }
 
@@ -81,8 +85,16 @@ impl FromStr for Timestamp {
     /// Parses RFC 3339 (`2026-11-23T18:00:00Z`).
     fn from_str(text: &str) -> Result<Self, InvalidJob> {
         let outside = || InvalidJob::Time { given: crate::id::clip(text) };
-        let time: jiff::Timestamp = text.parse().map_err(|_| outside())?;
-        let us = time.as_microsecond();
+        let us = match text.parse::<jiff::Timestamp>() {
+            Ok(time) => time.as_microsecond(),
+            // jiff's instants end a day before the year 9999 does; its calendar knows the rest.
+            Err(_) => {
+                let civil = text.strip_suffix(['Z', 'z']).ok_or_else(outside)?;
+                let civil: DateTime = civil.parse().map_err(|_| outside())?;
+                let us = civil.duration_since(EPOCH).as_micros();
+                i64::try_from(us).map_err(|_| outside())?
+            }
+        };
         if (0..=Self::MAX.0).contains(&us) { Ok(Self(us)) } else { Err(outside()) }
     }
 }
@@ -162,3 +174,35 @@ impl BootTime {
 const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const BOOT_CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_back_as_they_were_written() {
+        for us in [0, 1, 1_767_225_599_999_999, Timestamp::MAX.us()] {
+            let time = Timestamp::from_us(us);
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999999Z");
+        let zoned: Timestamp = "2026-11-23T19:00:00+01:00".parse().expect("an offset is fine");
+        assert_eq!(zoned.to_string(), "2026-11-23T18:00:00.000000Z");
+        for wrong in [
+            "",
+            "now",
+            "10000-01-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2026-02-30T00:00:00Z",
+            "2026-11-23",
+        ] {
+            assert!(wrong.parse::<Timestamp>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn arithmetic_stays_within_what_a_store_can_keep() {
+        assert_eq!(Timestamp::MAX.plus(Duration::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::from_us(5).minus(Duration::MAX), Timestamp::from_us(0));
+    }
+}
