@@ -136,7 +136,8 @@ impl Client {
         Enqueue::typed(self, &job)
     }
 
-    /// Enqueues a job by the name of its type. Settings that a worker registered for the type apply.
+    /// Enqueues a job by the name of its type. Settings that a worker registered for the type
+    /// apply.
     pub fn enqueue_raw(&self, job_type: &str, payload: impl Into<Vec<u8>>) -> Enqueue<'_> {
         Enqueue::raw(self, job_type, payload.into())
     }
@@ -144,7 +145,8 @@ impl Client {
     /// Enqueues many jobs of one type, in chunks of 1000, each chunk atomic.
     ///
     /// # Errors
-    /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk failed.
+    /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk
+    /// failed.
     pub async fn enqueue_all<J: Job>(
         &self,
         jobs: impl IntoIterator<Item = J>,
@@ -162,7 +164,8 @@ impl Client {
     /// Enqueues many jobs by name, in chunks of 1000, each chunk atomic.
     ///
     /// # Errors
-    /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk failed.
+    /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk
+    /// failed.
     pub async fn enqueue_many(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
         let mut known: std::collections::HashMap<String, TypeDefaults> = Default::default();
         let mut records = Vec::with_capacity(jobs.len());
@@ -207,7 +210,7 @@ impl Client {
     /// Puts a dead, failed or cancelled job back into the queue, due now.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::WrongState`], [`Error::Conflict`] when its unique key is taken.
+    /// [`Error::NotFound`], [`Error::WrongState`], [`Error::Conflict`] when its key is taken.
     pub async fn retry(&self, id: JobId) -> Result<Change, Error> {
         self.change(Verb::Retry, id).await
     }

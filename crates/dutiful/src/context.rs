@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::job::Delivery;
 use crate::outcome::{Decision, HandlerError, RESULT_BYTES_MAX, Result};
-use crate::store::{Once, OnceRequest};
+use crate::store::{End, Finish, Once, OnceRequest};
 use crate::telemetry::{Correlation, Run};
 
 /// How long a second caller of a remembered effect waits before it looks again.
@@ -74,13 +74,29 @@ pub(crate) struct Attempt {
     pub(crate) stop: AtomicU8,
     /// Set by whoever ends the attempt first: its slot, or the heartbeat that gave up on it.
     pub(crate) ended: AtomicBool,
-    /// The handler called `complete_within`, so the lease says how it ended.
+    /// `complete_within` wrote the completion, so the store says whether it was committed.
     pub(crate) within: AtomicBool,
 }
 
 impl Attempt {
     pub(crate) fn run(&self) -> Run<'_> {
         Run { fence: self.fence, queue: &self.queue, job_type: &self.job_type }
+    }
+
+    /// Describes the end of this attempt for the store.
+    pub(crate) fn describe(&self, ran: Duration, end: End) -> Finish {
+        Finish {
+            fence: self.fence,
+            queue: self.queue.clone(),
+            job_type: self.job_type.clone(),
+            failures: self.failures,
+            unique: self.unique,
+            delivery: self.delivery,
+            started_at: self.started_at,
+            ran,
+            waited: self.waited,
+            end,
+        }
     }
 
     /// Asks the handler to stop; the first reason stays.
@@ -241,29 +257,6 @@ impl<A> Context<A> {
         match store.once_store(key, fence, Some(result)).await? {
             crate::store::Held::Yes => Ok(value),
             crate::store::Held::Lost => Err(Error::LeaseLost(fence).into()),
-        }
-    }
-
-    /// Completes the job in the caller's own transaction: its effects there and the completion
-    /// commit together, once. Return the [`crate::Completed`] after the commit.
-    ///
-    /// If the lease was lost, the transaction is rolled back and the error says so.
-    #[cfg(feature = "sqlite")]
-    pub fn complete_within<'a>(
-        &'a self,
-        tx: &'a rusqlite::Transaction<'a>,
-    ) -> crate::store::sqlite::CompleteWithin<'a> {
-        let attempt = &self.attempt;
-        crate::store::sqlite::CompleteWithin {
-            store: &**attempt.client.store(),
-            tx,
-            worker: attempt.worker,
-            finish: crate::worker::finish::describe(
-                attempt,
-                attempt.started.elapsed(),
-                crate::store::End::Completed(None),
-            ),
-            asked: &attempt.within,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, InvalidJob};
 use crate::id::{JobId, Name};
 use crate::job::{Delivery, Job, Record, Settings, TypeDefaults};
-use crate::store::Enqueued;
+use crate::store::{Enqueued, Store};
 use crate::telemetry::{inherited_correlation, inherited_trace_parent};
 
 /// A job to enqueue, by name; for callers that have no Rust type for it.
@@ -146,13 +146,9 @@ impl<'a> Enqueue<'a> {
         self
     }
 
-    /// Stores it in the caller's own transaction: it exists when that commits, or never.
-    /// Types of which the store knows settings take them only outside transactions.
-    #[cfg(feature = "sqlite")]
-    pub fn within(
-        self,
-        tx: &'a rusqlite::Transaction<'a>,
-    ) -> crate::store::sqlite::EnqueueWithin<'a> {
+    /// Returns the store and the checked record, for the glue of a store's own transactions. There
+    /// is no time there to ask the store for a type's settings, so the general ones stand in.
+    pub(crate) fn into_record(self) -> (&'a dyn Store, Result<Record, InvalidJob>) {
         let client = self.client;
         let record = self.into_parts().and_then(|(what, settings)| match what {
             What::Typed(defaults, payload) => Record::build(&defaults, payload, settings),
@@ -161,8 +157,7 @@ impl<'a> Enqueue<'a> {
                 Record::from_bytes(&defaults, payload, settings, client.payload_bytes_max())
             }
         });
-        let store = &**client.store();
-        crate::store::sqlite::EnqueueWithin { store, tx, record: record.map_err(Error::from) }
+        (&**client.store(), record)
     }
 
     fn into_parts(self) -> Result<(What, Settings), InvalidJob> {

@@ -1,9 +1,9 @@
 //! Background jobs that are done exactly as often as promised, whatever crashes in between.
 //!
 //! A job is a piece of work with a type and a payload. A [`Client`] enqueues it, best in the same
-//! transaction as the data it belongs to; a [`Worker`] claims it under a lease and runs its handler;
-//! failures are retried with backoff, crashes are found by heartbeat, and what cannot be done waits
-//! in the dead letter queue for a person.
+//! transaction as the data it belongs to; a [`Worker`] claims it under a lease and runs its
+//! handler; failures are retried with backoff, crashes are found by heartbeat, and what cannot be
+//! done waits in the dead letter queue for a person.
 //!
 //! ```
 //! use dutiful::{Client, Context, Job, Result, Worker};

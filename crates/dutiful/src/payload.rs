@@ -11,7 +11,8 @@ pub const DEPTH_MAX: usize = 64;
 /// Largest payload in bytes, unless the client was built with another limit.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 
-/// Checks bytes from outside: one JSON value, depth, size, finite numbers, no NUL, no lone surrogate.
+/// Checks bytes from outside: one JSON value, depth, size, finite numbers, no NUL, no lone
+/// surrogate.
 ///
 /// # Errors
 /// An [`InvalidJob`] that says which rule is broken.
@@ -19,7 +20,8 @@ pub(crate) fn check(bytes: &[u8], max_bytes: usize) -> Result<(), InvalidJob> {
     check_size(bytes, max_bytes)?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let verdict = Level(0).deserialize(&mut json).and_then(|()| json.end());
-    // Our depth limit (64) lies below serde_json's own (128), so ours is always the one that speaks.
+    // Our depth limit (64) lies below serde_json's own (128), so ours is always the one that
+    // speaks.
     verdict.map_err(|error| match error.to_string() {
         text if text.starts_with(TOO_DEEP) => InvalidJob::TooDeep { max: DEPTH_MAX },
         text if text.starts_with(HAS_NUL) => InvalidJob::Nul { what: "the payload" },

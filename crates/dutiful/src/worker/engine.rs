@@ -1,4 +1,5 @@
-//! What the parts of a running worker share: the pools, the leases, the ends that wait to be written.
+//! What the parts of a running worker share: the pools, the leases, the ends that wait to be
+//! written.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -113,7 +113,8 @@ async fn run_one(engine: &Arc<Engine>, pool: &Pool, next: Buffered) -> bool {
     false
 }
 
-/// Makes the attempt and puts it where heartbeat and shutdown see it; `None` when its lease is gone.
+/// Makes the attempt and puts it where heartbeat and shutdown see it; `None` when its lease is
+/// gone.
 fn begin(engine: &Engine, next: Buffered) -> Option<(Arc<Attempt>, Vec<u8>)> {
     let Buffered { job, since } = next;
     let (attempt, payload) = attempt_of(engine, job, since);

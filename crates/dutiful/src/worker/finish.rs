@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::engine::{Engine, backoff, lock};
 use crate::context::{Attempt, Stop};
 use crate::error::StoreError;
+use crate::job::State;
 use crate::outcome::{Answer, Decision, HandlerError, Result, failure};
 use crate::retry::Retry;
 use crate::store::{Claimed, DeadReason, End, Failure, Finish, Held};
@@ -45,30 +46,28 @@ pub(super) async fn hand_over(
     retry: Retry,
     span: &tracing::Span,
 ) {
-    let end = if attempt.within.load(Ordering::SeqCst) {
-        match ended_within(engine, attempt, ended, retry).await {
-            Some(end) => end,
-            None => {
-                let finish = describe(attempt, ran, End::Completed(None));
+    let ended = match attempt.within.load(Ordering::SeqCst) {
+        true => match ended_within(engine, attempt, ended).await {
+            Within::Committed => {
+                let finish = attempt.describe(ran, End::Completed(None));
                 forget(engine, attempt);
                 return tell(engine, &finish, Held::Yes);
             }
-        }
-    } else {
-        match decide(attempt, ended, retry) {
-            Some(end) => end,
-            None => {
-                forget(engine, attempt);
-                engine.counters.lost.fetch_add(1, Ordering::Relaxed);
-                return engine.observers.tell(&Event::LeaseLost { run: attempt.run() });
-            }
-        }
+            Within::RolledBack(ended) => ended,
+            Within::Lost => Ended::Stopped(Stop::Lost),
+        },
+        false => ended,
+    };
+    let Some(end) = decide(attempt, ended, retry) else {
+        forget(engine, attempt);
+        engine.counters.lost.fetch_add(1, Ordering::Relaxed);
+        return engine.observers.tell(&Event::LeaseLost { run: attempt.run() });
     };
     if !span.is_disabled() {
         span.record("job.outcome", word(&end));
     }
     lock(&engine.unleased).remove(&attempt.fence.id);
-    engine.push_end(describe(attempt, ran, end));
+    engine.push_end(attempt.describe(ran, end));
 }
 
 fn word(end: &End) -> &'static str {
@@ -114,7 +113,7 @@ fn decide(attempt: &Attempt, ended: Ended, retry: Retry) -> Option<End> {
 /// Returns what an attempt comes to whose handler never came back in time.
 pub(super) fn overdue(attempt: &Attempt, retry: Retry) -> Finish {
     let end = charge(attempt, timed_out(attempt), None, retry);
-    describe(attempt, attempt.started.elapsed(), end)
+    attempt.describe(attempt.started.elapsed(), end)
 }
 
 fn timed_out(attempt: &Attempt) -> Failure {
@@ -133,36 +132,48 @@ fn charge(attempt: &Attempt, failure: Failure, wait: Option<Duration>, retry: Re
     End::Failed(failure, wait.min(crate::retry::RETRY_MAX))
 }
 
-/// After `complete_within` the lease says how the transaction ended. Returns `None` when it
-/// committed, else what to write.
-async fn ended_within(
-    engine: &Engine,
-    attempt: &Arc<Attempt>,
-    ended: Ended,
-    retry: Retry,
-) -> Option<End> {
+/// How the transaction ended in which a handler wrote its completion.
+enum Within {
+    Committed,
+    RolledBack(Ended),
+    Lost,
+}
+
+/// Asks the store: while the lease is there the transaction did not commit; without it the job is
+/// completed by this attempt, or was taken away from it.
+async fn ended_within(engine: &Engine, attempt: &Attempt, ended: Ended) -> Within {
     let mut tries = 0;
-    let held = loop {
-        match engine.store().held(vec![attempt.fence]).await {
-            Ok(answers) => break answers.first().copied().unwrap_or(Held::Lost),
+    loop {
+        let seen = match engine.store().held(vec![attempt.fence]).await {
+            Ok(held) if held.first() == Some(&Held::Yes) => {
+                return Within::RolledBack(not_committed(ended));
+            }
+            Ok(_) => engine.store().show(attempt.fence.id).await,
+            Err(error) => Err(error),
+        };
+        match seen {
+            Ok(Some(job)) if job.attempt == attempt.fence.attempt => match job.state {
+                State::Completed => return Within::Committed,
+                _ => return Within::Lost,
+            },
+            Ok(_) => return Within::Lost,
             Err(error) => {
                 engine.observers.tell(&Event::StoreTrouble { verb: "held", error: &error });
                 tries += 1;
                 tokio::time::sleep(backoff(tries)).await;
             }
         }
-    };
-    if held == Held::Lost {
-        return None;
     }
-    let ended = match ended {
+}
+
+fn not_committed(ended: Ended) -> Ended {
+    match ended {
         Ended::Answered(Ok(_)) => {
             let text = "the transaction with its completion did not commit";
             Ended::Answered(Err(HandlerError::msg(text).with_class("transaction")))
         }
         other => other,
-    };
-    Some(decide(attempt, ended, retry).unwrap_or(End::Released))
+    }
 }
 
 /// Lets go of an attempt about which nothing is to be written.
@@ -174,22 +185,6 @@ fn forget(engine: &Engine, attempt: &Attempt) {
     }
     drop(held);
     engine.room.notify_one();
-}
-
-/// Describes the end of an attempt for the store.
-pub(crate) fn describe(attempt: &Attempt, ran: Duration, end: End) -> Finish {
-    Finish {
-        fence: attempt.fence,
-        queue: attempt.queue.clone(),
-        job_type: attempt.job_type.clone(),
-        failures: attempt.failures,
-        unique: attempt.unique,
-        delivery: attempt.delivery,
-        started_at: attempt.started_at,
-        ran,
-        waited: attempt.waited,
-        end,
-    }
 }
 
 /// Describes the end of a claim whose handler never began.

@@ -4,9 +4,10 @@
 //! A lease is the right to run one attempt until a time on the store's clock. We judge our side of
 //! it by a clock that counts suspended time too, from before the call that renewed it was sent: so
 //! we always believe it ends earlier than it does. When two thirds of it have passed without a
-//! renewal, we cancel the handlers ourselves; what they then still hand over is refused by the fence
-//! unless the lease is truly still ours. One case is different: when the store has no space left, it
-//! has none for the rescuer either, so running work goes on and the renewal is tried again.
+//! renewal, we cancel the handlers ourselves; what they then still hand over is refused by the
+//! fence unless the lease is truly still ours. One case is different: when the store has no space
+//! left, it has none for the rescuer either, so running work goes on and the renewal is tried
+//! again.
 
 use std::sync::Arc;
 use std::time::Duration;

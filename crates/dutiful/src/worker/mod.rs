@@ -1,14 +1,15 @@
 //! A worker: claims jobs and runs their handlers, under leases that it renews, until it is told to
 //! stop.
 //!
-//! One attempt passes through the files here in this order: [`claim`] takes it, [`execute`] runs it,
+//! One attempt passes through the files here in this order: [`claim`] takes it, [`execute`] runs
+//! it,
 //! [`finish`] writes how it ended, while [`heartbeat`] renews its lease and [`upkeep`] does the
 //! leader's chores; [`shutdown`] ends all of them in order.
 
 mod claim;
 mod engine;
 mod execute;
-pub(crate) mod finish;
+mod finish;
 mod guard;
 mod heartbeat;
 mod registry;

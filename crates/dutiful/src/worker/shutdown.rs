@@ -67,7 +67,7 @@ fn release_running(engine: &Engine) {
         if attempt.end() {
             lock(&engine.unleased).remove(&attempt.fence.id);
             let ran = attempt.started.elapsed();
-            engine.push_end(finish::describe(&attempt, ran, End::Released));
+            engine.push_end(attempt.describe(ran, End::Released));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Takes jobs from the front of the queues under a lease.
 //!
 //! The front of a queue is a range of ready's primary key. While no row in it is skipped, the whole
-//! range moves by two statements; from the first skipped row on (a type nobody here knows, a job that
-//! crashed a worker before, one that is completed at its claim) rows move one by one.
+//! range moves by two statements; from the first skipped row on (a type nobody here knows, a job
+//! that crashed a worker before, one that is completed at its claim) rows move one by one.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Tells sleeping workers that something may have become claimable: at once within this process, and
-//! within a few ms of a commit by any other connection, by polling SQLite's `data_version`.
+//! Tells sleeping workers that something may have become claimable: at once within this process,
+//! and within a few ms of a commit by any other connection, by polling SQLite's `data_version`.
 
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;

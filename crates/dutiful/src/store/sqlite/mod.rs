@@ -28,6 +28,7 @@ pub use self::within::{CompleteWithin, EnqueueWithin};
 
 use self::doorbell::Doorbell;
 use self::errors::Trouble;
+use self::statements::prepare;
 use self::upkeep::Suspects;
 use self::writer::{Readers, Time, Txn, Writer, lock};
 use crate::clock::{Clock, Timestamp};
@@ -169,8 +170,7 @@ fn facts(conn: &Connection, path: Option<&Path>) -> Result<Facts, Trouble> {
 /// A worker that is on record as running, but whose process is gone, crashed: look at the file.
 fn check_after_crash(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     let crashed = || -> Result<Vec<i64>, Trouble> {
-        let mut running =
-            conn.prepare("SELECT id, pid FROM dutiful_worker WHERE stopped_at IS NULL")?;
+        let mut running = prepare(conn, "leave", "running")?;
         let rows = running.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let rows: Vec<(i64, i32)> = rows.collect::<Result<_, _>>()?;
         Ok(rows.into_iter().filter(|(_, pid)| !is_alive(*pid)).map(|(id, _)| id).collect())
@@ -182,11 +182,9 @@ fn check_after_crash(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     }
     open::quick_check(conn, path)?;
     for worker in crashed {
-        let noted = conn.execute(
-            "UPDATE dutiful_worker SET stopped_at = beat_at WHERE id = ?1 AND stopped_at IS NULL",
-            [worker],
-        );
-        noted.map_err(|error| explained(error.into()))?;
+        let noted = prepare(conn, "leave", "crashed")
+            .and_then(|mut crashed| Ok(crashed.execute([worker])?));
+        noted.map_err(explained)?;
     }
     Ok(())
 }

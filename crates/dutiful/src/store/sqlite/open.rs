@@ -1,4 +1,5 @@
-//! From a URL to checked connections: what the file is, where it lies, and how SQLite must treat it.
+//! From a URL to checked connections: what the file is, where it lies, and how SQLite must treat
+//! it.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;

@@ -9,7 +9,8 @@ use super::errors::Trouble;
 
 macro_rules! verbs {
     ($($verb:literal),* $(,)?) => {
-        const FILES: &[(&str, &str)] = &[$(($verb, include_str!(concat!("sql/", $verb, ".sql")))),*];
+        const FILES: &[(&str, &str)] =
+            &[$(($verb, include_str!(concat!("sql/", $verb, ".sql")))),*];
     };
 }
 

@@ -3,6 +3,7 @@
 //! A `rusqlite::Transaction` cannot cross an await, so both calls are synchronous: `.now()`.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Transaction;
 
@@ -10,10 +11,13 @@ use super::finish::{Hot, finish_one};
 use super::tally::Tally;
 use super::writer::{Names, Txn, lock};
 use super::{SqliteStore, Trouble, enqueue};
+use crate::context::Context;
+use crate::enqueue::Enqueue;
 use crate::error::{Error, StoreError};
 use crate::id::WorkerId;
 use crate::job::Record;
-use crate::store::{EnqueueOutcome, Enqueued, Finish, Held, Store};
+use crate::outcome::Completed;
+use crate::store::{End, EnqueueOutcome, Enqueued, Finish, Held, Store};
 
 impl SqliteStore {
     /// Returns the SQLite store behind the seam.
@@ -62,6 +66,33 @@ fn canonical(path: &str) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| Path::new(path).into())
 }
 
+impl<'a> Enqueue<'a> {
+    /// Stores it in the caller's own transaction: it exists when that commits, or never. A type's
+    /// settings that only the store knows do not apply here; those beside the Rust type do.
+    pub fn within(self, tx: &'a Transaction<'a>) -> EnqueueWithin<'a> {
+        let (store, record) = self.into_record();
+        EnqueueWithin { store, tx, record: record.map_err(Error::from) }
+    }
+}
+
+impl<A> Context<A> {
+    /// Completes the job in the caller's own transaction: its effects there and the completion
+    /// commit together, once. Return the [`Completed`] after the commit.
+    ///
+    /// If the lease was lost, the transaction is rolled back and the error says so.
+    pub fn complete_within<'a>(&'a self, tx: &'a Transaction<'a>) -> CompleteWithin<'a> {
+        let attempt = &self.attempt;
+        let ran = attempt.started.elapsed();
+        CompleteWithin {
+            store: &**attempt.client.store(),
+            tx,
+            worker: attempt.worker,
+            finish: attempt.describe(ran, End::Completed(None)),
+            written: &attempt.within,
+        }
+    }
+}
+
 /// An enqueue inside a transaction; nothing happens before `.now()`.
 #[must_use = "nothing is enqueued before .now()"]
 pub struct EnqueueWithin<'a> {
@@ -94,7 +125,7 @@ pub struct CompleteWithin<'a> {
     pub(crate) tx: &'a Transaction<'a>,
     pub(crate) worker: WorkerId,
     pub(crate) finish: Finish,
-    pub(crate) asked: &'a std::sync::atomic::AtomicBool,
+    pub(crate) written: &'a AtomicBool,
 }
 
 impl CompleteWithin<'_> {
@@ -103,15 +134,15 @@ impl CompleteWithin<'_> {
     ///
     /// # Errors
     /// [`Error::LeaseLost`]; [`StoreError::Elsewhere`]; what SQLite says.
-    pub fn now(self) -> Result<crate::outcome::Completed, Error> {
+    pub fn now(self) -> Result<Completed, Error> {
         let store = SqliteStore::of(self.store)?;
-        self.asked.store(true, std::sync::atomic::Ordering::SeqCst);
         let held = store.run_within(self.tx, |txn| {
             let mut hot = Hot::prepare(txn.conn)?;
             finish_one(txn, &mut hot, self.worker, &self.finish)
         })?;
         if held == Held::Yes || cfg!(bug = "complete_within_unfenced") {
-            return Ok(crate::outcome::Completed::new(self.finish.fence));
+            self.written.store(true, Ordering::SeqCst);
+            return Ok(Completed::new(self.finish.fence));
         }
         self.tx
             .execute_batch("ROLLBACK")

@@ -1,9 +1,10 @@
 //! The one writer of a file in this process, with group commit, and the threads that read.
 //!
 //! Many callers hand in work; the writer takes all that waits, runs it in one transaction, commits
-//! with one fsync, and only then answers each. If one piece of work fails, everything is rolled back
-//! and each piece runs again in a transaction of its own, so that a failure stays with its caller.
-//! Work must therefore be repeatable: it is `FnMut` and keeps nothing from a run that failed.
+//! with one fsync, and only then answers each. If one piece of work fails, everything is rolled
+//! back and each piece runs again in a transaction of its own, so that a failure stays with its
+//! caller. Work must therefore be repeatable: it is `FnMut` and keeps nothing from a run that
+//! failed.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -79,7 +80,8 @@ impl<T: Send, F: FnMut(&mut Txn<'_>) -> Result<T, Trouble> + Send> Work for Ask<
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
         let Self { value, to, .. } = *self;
         let answer = committed.and_then(|()| value.ok_or(StoreError::Closed));
-        // A caller that went away no longer wants the answer; what it asked for is done all the same.
+        // A caller that went away no longer wants the answer; what it asked for is done all the
+        // same.
         let _ = to.send(answer);
     }
 }

@@ -69,8 +69,8 @@ CREATE TABLE dutiful_lease (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX dutiful_lease_cancel ON dutiful_lease (worker) WHERE cancel = 1;
 
--- outcome: 1 completed, 2 cancelled, 3 at-most-once and nothing heard yet, 4 at-most-once and failed
--- worker 0: it ended while it waited, so no attempt belongs to this row
+-- outcome: 1 completed, 2 cancelled, 3 at-most-once and nothing heard yet, 4 at-most-once and
+-- failed worker 0: it ended while it waited, so no attempt belongs to this row
 CREATE TABLE dutiful_done (
     id          BLOB PRIMARY KEY,
     attempt     INTEGER NOT NULL,

@@ -1,5 +1,5 @@
--- Stops jobs: waiting ones move to done as cancelled, active ones get a mark that their worker reads.
--- Runs inside BEGIN IMMEDIATE, so the place that was looked up is the place that is changed.
+-- Stops jobs: waiting ones move to done as cancelled, active ones get a mark that their worker
+-- reads. Runs inside BEGIN IMMEDIATE, so the place that was looked up is the place that is changed.
 
 -- :ready_to_done ?1 id, ?2 now
 INSERT INTO dutiful_done (id, attempt, nonce, worker, outcome, started_at, finished_at, failures)

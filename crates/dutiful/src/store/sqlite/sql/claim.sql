@@ -1,6 +1,6 @@
 -- Takes due jobs of a queue under a lease: reads the front of the queue with the records, copies it
--- into lease, deletes it from ready. Runs inside BEGIN IMMEDIATE: one claim at a time, so no row can
--- be taken twice. The front is a range of the primary key unless rows in it were skipped.
+-- into lease, deletes it from ready. Runs inside BEGIN IMMEDIATE: one claim at a time, so no row
+-- can be taken twice. The front is a range of the primary key unless rows in it were skipped.
 
 -- :paused ?1 queue
 SELECT 1 FROM dutiful_queue WHERE name = ?1 AND paused_at IS NOT NULL

@@ -1,5 +1,5 @@
--- Takes dead jobs out of the dead letter queue: they stay on record as cancelled, their last attempt
--- and its error in the log. Runs inside BEGIN IMMEDIATE.
+-- Takes dead jobs out of the dead letter queue: they stay on record as cancelled, their last
+-- attempt and its error in the log. Runs inside BEGIN IMMEDIATE.
 
 -- :log ?1 id
 INSERT OR REPLACE INTO dutiful_attempt (id, attempt, worker, started_at, finished_at, outcome,

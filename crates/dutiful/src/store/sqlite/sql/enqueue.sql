@@ -1,14 +1,16 @@
--- Stores jobs: the record once, and a row in ready or scheduled; unique keys in the same transaction.
--- Runs inside BEGIN IMMEDIATE, so nobody can take the same id or key between the look and the insert.
+-- Stores jobs: the record once, and a row in ready or scheduled; unique keys in the same
+-- transaction. Runs inside BEGIN IMMEDIATE, so nobody can take the same id or key between the look
+-- and the insert.
 
--- :record ?1 id, type, queue, payload, priority, created_at, scheduled_for, max_attempts, timeout_ms,
---         correlation_id, trace_parent, group_key, unique_key, tags, ?15 delivery
+-- :record ?1 id, type, queue, payload, priority, created_at, scheduled_for, max_attempts,
+-- timeout_ms, correlation_id, trace_parent, group_key, unique_key, tags, ?15 delivery
 INSERT INTO dutiful_job (id, type, queue, payload, priority, created_at, scheduled_for, max_attempts,
     timeout_ms, correlation_id, trace_parent, group_key, unique_key, tags, delivery)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
 ON CONFLICT (id) DO NOTHING
 
--- :plain the same for a job without the rarer settings, which saves half of the binding
+-- :plain the same without the rarer settings: ?1 id, type, queue, payload, priority, created_at,
+-- max_attempts, timeout_ms, ?9 delivery
 INSERT INTO dutiful_job (id, type, queue, payload, priority, created_at, max_attempts, timeout_ms,
     delivery)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)

@@ -1,5 +1,5 @@
--- Takes jobs whose lease expired back to ready, or to dead. It reads lease alone (which is small: it
--- holds what runs now), pages by key, and compares with the store's clock. Runs inside BEGIN
+-- Takes jobs whose lease expired back to ready, or to dead. It reads lease alone (which is small:
+-- it holds what runs now), pages by key, and compares with the store's clock. Runs inside BEGIN
 -- IMMEDIATE after the term was checked; each move names the whole fence (?1 id, attempt, ?3 nonce).
 
 -- :expired ?1 now, ?2 ids above this, ?3 limit

@@ -13,13 +13,13 @@ SELECT type, queue, priority, payload, created_at, scheduled_for, max_attempts, 
     correlation_id, trace_parent, group_key, unique_key, tags, delivery, length(payload)
 FROM dutiful_job WHERE id = ?1
 
--- :brief the same without the payload
+-- :brief ?1 id; the same without the payload
 SELECT type, queue, priority, NULL, created_at, scheduled_for, max_attempts, timeout_ms,
     correlation_id, trace_parent, group_key, unique_key, tags, delivery, length(payload)
 FROM dutiful_job WHERE id = ?1
 
--- :standing the row of the place: place, detail, attempt, failures, crashes, worker, started_at,
--- finished_at, run_at, error_class, error_message, result
+-- :standing ?1 id; place, detail, attempt, failures, crashes, worker, started_at, finished_at,
+-- run_at, error_class, error_message, result of the row where it stands
 SELECT 1, 0, attempt, failures, crashes, 0, NULL, NULL, run_at, NULL, NULL, NULL
 FROM dutiful_ready WHERE id = ?1
 UNION ALL SELECT 2, reason, attempt, failures, crashes, 0, NULL, NULL, run_at, NULL, NULL, NULL
