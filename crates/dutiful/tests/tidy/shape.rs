@@ -42,8 +42,8 @@ pub(crate) fn file_length(source: &Source) -> Vec<Problem> {
     vec![source.problem(FILE_LINES_MAX, what)]
 }
 
-/// A file has at least 40 lines, or is the door of a folder, or one of a verb, command or campaign, or
-/// stands on the list.
+/// A file has at least 40 lines, or is the door of a folder, or is one of a verb, a command or a
+/// campaign, or stands on the list.
 pub(crate) fn dust(source: &Source, list: &[(&str, &str)]) -> Vec<Problem> {
     let name = source.path.rsplit('/').next().unwrap_or_default();
     let door = ["lib.rs", "main.rs", "mod.rs"].contains(&name);
