@@ -11,7 +11,7 @@ use crate::{bench, demo};
 
 /// Background jobs that survive kill -9, on an embedded SQLite file
 #[derive(Debug, Parser)]
-#[command(name = "dutiful", version, after_help = EXAMPLES, after_long_help = EXAMPLES_LONG)]
+#[command(name = "dutiful", version, after_help = EXAMPLES)]
 #[command(arg_required_else_help = true, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -57,16 +57,9 @@ Examples:
   dutiful work
   dutiful stats --json
 
-`dutiful <command> --help` has examples for each command.";
-
-const EXAMPLES_LONG: &str = "\
-Examples:
-  dutiful enqueue send_email '{\"to\":\"ann@example.com\"}'
-  dutiful work
-  dutiful stats --json
-
-Settings come from flags, then the environment (DUTIFUL_STORE, DUTIFUL_CONFIG), then dutiful.toml,
-then defaults. Exit codes: 0 fine, 1 failed, 2 wrong usage, a bad value or a bad dutiful.toml.";
+`dutiful <command> --help` has examples for each command. Settings come from flags, then the
+environment (DUTIFUL_STORE, DUTIFUL_CONFIG), then dutiful.toml, then defaults. Exit codes: 0 fine,
+1 failed, 2 wrong usage, a bad value or a bad dutiful.toml.";
 
 /// Reads the command line; help goes to stdout, a usage error to stderr as one sentence.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
@@ -85,22 +78,29 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
 /// Makes one sentence of clap's paragraphs: what is wrong, its tips, and where help is.
 fn sentence(error: &clap::Error) -> String {
     let text = error.to_string();
-    let (mut parts, mut help) = (Vec::new(), "dutiful --help".to_owned());
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if let Some(usage) = line.strip_prefix("Usage: ") {
-            let names = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
-            let command: Vec<_> = usage.split_whitespace().take_while(names).collect();
-            help = format!("{} --help", command.join(" "));
-        } else if !line.starts_with("For more information") {
-            parts.push(line.strip_prefix("error: ").unwrap_or(line));
+    let wanted = |line: &&str| !line.is_empty() && !line.starts_with("For more information");
+    // The usage comes last and may have several lines; help shows it better.
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage: "));
+    let parts: Vec<_> = lines.filter(wanted).collect();
+    let what = parts.join("; ");
+    let what = what.strip_prefix("error: ").unwrap_or(&what);
+    // What follows a colon in clap's list is part of its sentence.
+    let what = what.replace(":;", ":").replace("'; [", "' [");
+    format!("read the command line: {what}; see {} --help", asked_for().join(" "))
+}
+
+/// Returns the names of the command that the arguments ask for, as far as there is such a one.
+fn asked_for() -> Vec<String> {
+    use clap::CommandFactory as _;
+    let mut command = Cli::command();
+    let mut names = vec![command.get_name().to_owned()];
+    for argument in std::env::args().skip(1) {
+        if let Some(sub) = command.find_subcommand(&argument).cloned() {
+            names.push(argument);
+            command = sub;
         }
     }
-    // Lists that follow a colon ("were not provided:") stay part of their sentence.
-    let what = parts.join("; ").replace(":;", ":").replace("[possible", "(possible");
-    format!(
-        "read the command line: {}; see {help}",
-        what.replace("values: ", "values ").replace(']', ")")
-    )
+    names
 }
 
 #[cfg(test)]

@@ -14,12 +14,19 @@ pub(crate) const CONFIG_DEFAULT: &str = "dutiful.toml";
 
 /// Flags that every command knows.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The store: sqlite:FILE [default: sqlite:dutiful.db]
     #[arg(long, global = true, env = "DUTIFUL_STORE", value_name = "URL", hide_env_values = true)]
     pub(crate) store: Option<String>,
     /// The settings file [default: dutiful.toml, if there is one]
-    #[arg(long, global = true, env = "DUTIFUL_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "DUTIFUL_CONFIG",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
     pub(crate) config: Option<PathBuf>,
     /// Print one line of JSON with stable names
     #[arg(long, global = true)]

@@ -184,7 +184,9 @@ fn worker(
     keeper: &Keeper,
 ) -> Worker<()> {
     let config = &settings.config.worker;
-    let mut worker = Worker::new(client, ()).observer(Arc::new(Log));
+    let host = rustix::system::uname();
+    let name = format!("{}:{}", host.nodename().to_string_lossy(), std::process::id());
+    let mut worker = Worker::new(client, ()).name(name).observer(Arc::new(Log));
     for handler in handlers {
         let (defaults, retry) = (handler.defaults.clone(), handler.retry);
         let (handler, keeper) = (Arc::new(handler), keeper.clone());

@@ -65,7 +65,8 @@ fn refuses_wrong_usage_with_exit_2_and_one_sentence() {
     let place = Place::new();
     for (args, says) in [
         (&["frobnicate"][..], "unrecognized subcommand 'frobnicate'"),
-        (&["enqueue"], "dutiful enqueue --help"),
+        (&["enqueue"], "were not provided: <TYPE>; see dutiful enqueue --help"),
+        (&["enqueue", "t", "--queue"], "see dutiful enqueue --help"),
         (&["enqueue", "t", "1", "--batch", "f"], "cannot be used with"),
         (&["enqueue", "--batch", "f", "--queue", "q"], "cannot be used with"),
         (&["enqueue", "t", "--delay", "1s", "--at", "2030-01-01T00:00:00Z"], "cannot be used with"),
@@ -75,7 +76,7 @@ fn refuses_wrong_usage_with_exit_2_and_one_sentence() {
         (&["jobs", "cancel"], "see dutiful jobs cancel --help"),
         (&["jobs", "show", "7"], "is not a job id"),
         (&["jobs", "list", "--state", "lost"], "\"lost\" is not a state"),
-        (&["jobs", "list", "--limit", "0"], "0 is not in 1..=1000"),
+        (&["jobs", "list", "--limit", "0"], "0 is not in 1..=1000; see dutiful jobs list --help"),
         (&["jobs", "list", "--queue", "a b"], "the queue name"),
         (&["dead", "retry"], "see dutiful dead retry --help"),
         (&["dead", "retry", "--type", "t"], "--all"),
