@@ -10,7 +10,7 @@ use crate::ledger::{self, Entry, Id, Kind};
 pub struct History {
     /// About each job, in order of time.
     pub jobs: HashMap<Id, Vec<Entry>>,
-    /// What the driver did to the processes, in order of time.
+    /// What happened to the processes, in order of time.
     pub signals: Vec<Entry>,
     /// Ledgers whose last record was cut off.
     pub torn: u64,
@@ -31,7 +31,7 @@ impl History {
         entries.sort_by_key(|entry| (entry.at, entry.kind));
         let mut history = Self::default();
         for entry in entries {
-            if entry.kind >= Kind::Killed {
+            if entry.kind >= Kind::SelfFenced {
                 history.signals.push(entry);
             } else {
                 history.jobs.entry(entry.id).or_default().push(entry);

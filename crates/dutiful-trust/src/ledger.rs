@@ -20,7 +20,8 @@ pub type Id = [u8; 16];
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Kind {
-    /// A producer is about to enqueue; `attempt` says how the job has to end ([`END_COMPLETED`] …).
+    /// A producer is about to enqueue; `attempt` says how the job has to end ([`END_COMPLETED`] …),
+    /// `nonce` how many failures it will be charged.
     Intent = 1,
     /// The enqueue was acknowledged.
     Acked = 2,
@@ -38,6 +39,8 @@ pub enum Kind {
     Released = 8,
     /// A handler saw that it was cancelled.
     CancelledSeen = 9,
+    /// A worker could not renew in time and cancelled its handlers; `nonce` is how many.
+    SelfFenced = 19,
     /// The driver killed a process; `pid` is the target, `nonce` its slots.
     Killed = 20,
     /// The driver stopped a process (SIGSTOP); `pid` and `nonce` as above.
@@ -54,7 +57,7 @@ pub const END_COMPLETED: u32 = 0;
 pub const END_DEAD: u32 = 1;
 
 impl Kind {
-    const ALL: [Kind; 13] = [
+    const ALL: [Kind; 14] = [
         Kind::Intent,
         Kind::Acked,
         Kind::RolledBack,
@@ -64,6 +67,7 @@ impl Kind {
         Kind::DoneLost,
         Kind::Released,
         Kind::CancelledSeen,
+        Kind::SelfFenced,
         Kind::Killed,
         Kind::Stopped,
         Kind::Continued,

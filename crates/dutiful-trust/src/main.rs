@@ -25,6 +25,8 @@ enum Command {
     Storm(PlanArgs),
     /// The same with a counter that each job raises in its completion's transaction (T2)
     Counter(PlanArgs),
+    /// Kill workers one at a time and measure how soon their jobs run again (T5)
+    Rescue(PlanArgs),
     /// Stop workers for twice their lease and wake them (T3)
     Zombie(PlanArgs),
     /// Ask workers to end at random points (T38)
@@ -107,6 +109,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     const STORM: Duration = Duration::from_millis(200);
+    const RESCUE: Duration = Duration::from_secs(2);
     const ZOMBIE: Duration = Duration::from_millis(700);
     const STOP: Duration = Duration::from_millis(600);
     const SHORT: Duration = Duration::from_millis(500);
@@ -114,6 +117,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let report = match command {
         Command::Storm(args) => campaign::storm(args.plan("storm", STORM, LONG))?,
         Command::Counter(args) => campaign::counter(args.plan("counter", STORM, LONG))?,
+        Command::Rescue(args) => campaign::rescue(args.plan("rescue", RESCUE, LONG))?,
         Command::Zombie(args) => campaign::zombie(args.plan("zombie", ZOMBIE, LONG))?,
         Command::Stop(args) => campaign::stop(args.plan("stop", STOP, SHORT))?,
         Command::Producer(args) => {

@@ -16,7 +16,7 @@ use crate::judge::{Rules, Verdict, judge};
 use crate::roles::{Mix, Shape};
 
 pub use self::stop::stop;
-pub use self::storm::{counter, storm, zombie};
+pub use self::storm::{counter, rescue, storm, zombie};
 
 /// The rest of the jobs must be done in this time and the time of the storm together.
 const DRAIN_MIN: Duration = Duration::from_secs(60);

@@ -11,6 +11,12 @@ use crate::roles::Mix;
 const WORK_MAX: Duration = Duration::from_millis(20);
 /// A handler whose lease was lost hears of it within this time of its process's awakening.
 const CANCEL_MAX: Duration = Duration::from_secs(1);
+/// A killed worker's leases are rescued after at most so many leases: the lease itself, a third
+/// until the next leader looks for its turn if it led, a third between the two looks that a rescue
+/// needs, and a third for two sweeps …
+const RESCUE_LEASES: u32 = 2;
+/// … and this much for a busy machine.
+const RESCUE_SLACK: Duration = Duration::from_millis(500);
 /// One process in so many disturbances is stopped and woken instead of killed.
 const STOP_ONE_IN: u32 = 5;
 
@@ -59,6 +65,34 @@ pub fn counter(plan: Plan) -> anyhow::Result<Report> {
     campaign.finish(&rules)
 }
 
+/// T5: workers are killed one at a time, with long jobs under way; their jobs run again soon, and
+/// nobody else's are disturbed.
+///
+/// # Errors
+/// What keeps the campaign from being run; what it finds is in the report.
+pub fn rescue(plan: Plan) -> anyhow::Result<Report> {
+    let rescued_within = plan.lease * RESCUE_LEASES + RESCUE_SLACK;
+    let rules = Rules {
+        lease_us: us(plan.lease),
+        only_the_killed_stall: true,
+        cancel_us_max: None,
+        rescue_us_max: Some(us(rescued_within)),
+        counts: false,
+    };
+    // Beyond two thirds of the lease, a job whose lease nobody renews is cancelled.
+    let longest = plan.lease;
+    // The next leader must not be killed before it has done its work.
+    let every = plan.every.max(rescued_within);
+    let mut campaign = Campaign::start(plan, Mix::Random, longest)?;
+    while campaign.begun.elapsed() < campaign.plan.during {
+        campaign.fleet.pass(every)?;
+        if let Some(index) = campaign.fleet.pick(Some(Role::Worker)) {
+            campaign.fleet.kill(index)?;
+        }
+    }
+    campaign.finish(&rules)
+}
+
 /// T3: workers are stopped for twice the lease and woken, again and again.
 ///
 /// # Errors
@@ -72,7 +106,7 @@ pub fn zombie(plan: Plan) -> anyhow::Result<Report> {
         rescue_us_max: None,
         counts: false,
     };
-    let longest = plan.lease * 2;
+    let longest = plan.lease;
     let mut campaign = Campaign::start(plan, Mix::Linger, longest)?;
     let mut next = Instant::now() + campaign.plan.every;
     while campaign.begun.elapsed() < campaign.plan.during {

@@ -176,8 +176,9 @@ pub(super) fn never_overlaps(
     }
 }
 
-/// J5: the log and the final row hold the attempts 1 to n, and exactly the failures are charged.
-pub(super) fn attempts_are_whole(state: &FinalState, verdict: &mut Verdict) {
+/// J5: the log and the final row hold the attempts 1 to n, and exactly the failures are charged:
+/// those in the log, which are those that the job was sent to have.
+pub(super) fn attempts_are_whole(history: &History, state: &FinalState, verdict: &mut Verdict) {
     for (id, found) in &state.jobs {
         let [last] = found.places.as_slice() else { continue };
         let mut attempts: Vec<u32> = found.log.iter().map(|row| row.attempt).collect();
@@ -193,6 +194,11 @@ pub(super) fn attempts_are_whole(state: &FinalState, verdict: &mut Verdict) {
         let charged = failed + u32::from(gave_up);
         if last.failures != charged {
             let what = format!("failed {charged} times and was charged {}", last.failures);
+            verdict.blame(format!("J5: job {} {what}", show(id)));
+        }
+        let intent = of_kind(history.job(id), Kind::Intent).next();
+        if let Some(sent) = intent.filter(|sent| sent.nonce != i64::from(last.failures)) {
+            let what = format!("had to fail {} times and failed {}", sent.nonce, last.failures);
             verdict.blame(format!("J5: job {} {what}", show(id)));
         }
     }

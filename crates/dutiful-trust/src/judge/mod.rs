@@ -87,6 +87,8 @@ pub struct Verdict {
     pub accepted: u64,
     /// Completions that the store refused, as workers heard it.
     pub refused: u64,
+    /// Handlers that a worker cancelled because it could not renew their leases in time.
+    pub self_fenced: u64,
     /// Handlers that saw a cancellation.
     pub cancelled_seen: u64,
     /// From SIGCONT until a handler with a lost lease knew, the slowest, in ms.
@@ -151,7 +153,7 @@ pub fn judge(history: &History, state: &FinalState, rules: &Rules) -> Verdict {
     invariants::was_intended(history, state, &mut verdict);
     invariants::completed_once(history, state, rules, &mut verdict);
     invariants::never_overlaps(history, state, rules, &mut verdict);
-    invariants::attempts_are_whole(state, &mut verdict);
+    invariants::attempts_are_whole(history, state, &mut verdict);
     signals::repeats_are_explained(history, state, rules, &mut verdict);
     signals::rescues_are_prompt(history, state, rules, &mut verdict);
     signals::cancellation_is_heard(history, state, rules, &mut verdict);
@@ -199,6 +201,7 @@ fn figures(history: &History, state: &FinalState) -> Verdict {
         failed: logged(code::FAILED),
         accepted: history.count(Kind::DoneOk),
         refused: history.count(Kind::DoneLost),
+        self_fenced: history.signals(Kind::SelfFenced).map(|entry| entry.nonce as u64).sum(),
         cancelled_seen: history.count(Kind::CancelledSeen),
         counter: state.counter,
         killed: history.signals(Kind::Killed).count() as u64,

@@ -292,6 +292,14 @@ fn j5_names_a_charge_for_what_was_no_failure() {
 }
 
 #[test]
+fn j5_names_a_failure_that_the_job_never_had() {
+    let mut case = Case::killed_once();
+    case.found().log[0].outcome = code::FAILED;
+    case.found().places[0].failures = 1;
+    case.breaks("J5");
+}
+
+#[test]
 fn j5_names_a_failure_that_was_not_charged() {
     let mut case = Case::killed_once();
     case.found().log[0].outcome = code::FAILED;

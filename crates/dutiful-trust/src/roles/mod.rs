@@ -108,6 +108,11 @@ impl Errand {
         }
     }
 
+    /// Returns how many failures it will be charged, for the ledger.
+    pub fn failures(self) -> i64 {
+        if self.gives_up { i64::from(self.fails) + 1 } else { i64::from(self.fails) }
+    }
+
     /// Returns how the job has to end, for the ledger.
     pub fn end(self) -> u32 {
         if self.gives_up { END_DEAD } else { END_COMPLETED }

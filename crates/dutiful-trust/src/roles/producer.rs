@@ -117,7 +117,7 @@ async fn wait_for_room(desk: &Desk) {
 
 fn intend(desk: &Desk, id: JobId) -> (&'static str, Errand) {
     let (job_type, errand) = Errand::of(id, &desk.shape);
-    desk.ledger.note(Kind::Intent, *id.as_bytes(), errand.end(), 0);
+    desk.ledger.note(Kind::Intent, *id.as_bytes(), errand.end(), errand.failures());
     (job_type, errand)
 }
 

@@ -87,6 +87,9 @@ impl Observer for Witness {
         match event {
             Event::Completed { run, .. } => note(&self.0, Kind::DoneOk, run.fence),
             Event::LeaseLost { run } => note(&self.0, Kind::DoneLost, run.fence),
+            Event::SelfFenced { leases } => {
+                self.0.note(Kind::SelfFenced, [0; 16], 0, *leases as i64);
+            }
             Event::Released { run } => note(&self.0, Kind::Released, run.fence),
             _ => {}
         }
