@@ -1,0 +1,8 @@
+//! Workers as programs run them: handlers, decisions, queues, exactly-once effects, and the end.
+
+mod exactly;
+mod handlers;
+mod outcomes;
+mod queues;
+mod stop;
+mod watch;
