@@ -4,8 +4,8 @@
 
 -- :record ?1 id, type, queue, payload, priority, created_at, scheduled_for, max_attempts,
 -- timeout_ms, correlation_id, trace_parent, group_key, unique_key, tags, ?15 delivery
-INSERT INTO dutiful_job (id, type, queue, payload, priority, created_at, scheduled_for, max_attempts,
-    timeout_ms, correlation_id, trace_parent, group_key, unique_key, tags, delivery)
+INSERT INTO dutiful_job (id, type, queue, payload, priority, created_at, scheduled_for,
+    max_attempts, timeout_ms, correlation_id, trace_parent, group_key, unique_key, tags, delivery)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
 ON CONFLICT (id) DO NOTHING
 

@@ -1,0 +1,2 @@
+-- Inserts an order. No parameters; inside the shop's own BEGIN IMMEDIATE.
+INSERT INTO orders (item) VALUES ('book')
