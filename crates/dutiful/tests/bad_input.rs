@@ -23,6 +23,9 @@ fn plain() -> Plain {
     Plain { text: "x".into() }
 }
 
+/// Knows a broken rule.
+type Rule = fn(&InvalidJob) -> bool;
+
 /// Says which rule an enqueue broke.
 fn broken(answer: Result<dutiful::Enqueued, Error>, what: &str) -> InvalidJob {
     match answer {
@@ -45,7 +48,7 @@ async fn payloads_that_a_store_or_reader_could_stumble_over_are_refused() -> Kep
     let client = Client::connect("sqlite::memory:").await?;
     let too_deep = "[".repeat(65) + &"]".repeat(65);
     let too_large = format!("\"{}\"", "x".repeat(256 * 1024));
-    let cases: [(&str, &[u8], fn(&InvalidJob) -> bool); 10] = [
+    let cases: [(&str, &[u8], Rule); 10] = [
         ("nothing", b"", |e| matches!(e, InvalidJob::NotJson(_))),
         ("half", b"{\"a\":", |e| matches!(e, InvalidJob::NotJson(_))),
         ("two values", b"1 2", |e| matches!(e, InvalidJob::NotJson(_))),

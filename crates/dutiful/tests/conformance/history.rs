@@ -1,4 +1,4 @@
-//! Random histories: whatever happened, the numbers equal the rows, and each job stands in one place.
+//! Random histories: whatever happened, the numbers equal the rows, and each job has one place.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! What every store keeps: one file per verb of the `Store` trait, each promise tried on each store.
+//! What every store keeps: one file per verb of the `Store` trait, each promise on each store.
 //!
-//! A new store is one line in `stores!`. A promise is a function listed in `promises!` at the top of
-//! its file; what is not listed is dead code, which the compiler reports.
+//! A new store is one line in `stores!`. A promise is a function listed in `promises!` at the top
+//! of its file; what is not listed is dead code, which the compiler reports.
 
 #[macro_use]
 mod harness;
