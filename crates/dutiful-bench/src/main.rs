@@ -1,0 +1,96 @@
+//! Runs a yardstick and `dutiful bench` in turn and reports the median ratios.
+
+#![expect(clippy::print_stdout, reason = "a report is what this program is for")]
+
+mod commit;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use serde_json::Value;
+
+use crate::report::{Round, Run};
+
+/// Compares `dutiful bench` with what the store alone can do
+#[derive(Debug, Parser)]
+struct Args {
+    /// The `dutiful` to measure, built with --release
+    #[arg(long, default_value = "target/release/dutiful")]
+    dutiful: PathBuf,
+    /// Jobs of each round
+    #[arg(long, default_value_t = 1_000_000)]
+    jobs: u64,
+    /// Rounds, yardstick and bench in turn
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Scheduled jobs that lie beside
+    #[arg(long, default_value_t = 0)]
+    scheduled: u64,
+    /// Finished jobs that lie beside
+    #[arg(long, default_value_t = 0)]
+    finished: u64,
+    /// Slots of the worker
+    #[arg(long, default_value_t = 100)]
+    concurrency: u64,
+    /// A folder on the disk to measure, which may be slow to sync
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let dutiful = std::fs::canonicalize(&args.dutiful)
+        .with_context(|| format!("find {}; build it first", args.dutiful.display()))?;
+    let place = tempfile::tempdir_in(&args.dir)?;
+    let commit = commit::measure(place.path())?;
+    let mut rounds = Vec::new();
+    for _ in 0..args.rounds {
+        let yardstick = yardstick(place.path(), args.jobs)?;
+        let bench = bench(&dutiful, place.path(), &args)?;
+        rounds.push(Round { yardstick, bench });
+    }
+    let command: Vec<_> = std::env::args().skip(1).collect();
+    println!("{}", Run { command: command.join(" "), commit, rounds }.markdown()?);
+    Ok(())
+}
+
+/// Runs the yardstick; it is a script, so that anybody can read what is compared.
+fn yardstick(place: &Path, jobs: u64) -> Result<Value> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("yardstick/sqlite.py");
+    let mut command = Command::new("python3");
+    command.arg(script).arg(jobs.to_string()).env("YARDSTICK_DIR", place);
+    one_line(&mut command)
+}
+
+fn bench(dutiful: &Path, place: &Path, args: &Args) -> Result<Value> {
+    let file = place.join("bench.db");
+    let mut command = Command::new(dutiful);
+    command.arg("bench").arg("--json");
+    command.arg("--store").arg(format!("sqlite:{}", file.display()));
+    let numbers = [
+        ("--jobs", args.jobs),
+        ("--scheduled", args.scheduled),
+        ("--finished", args.finished),
+        ("--concurrency", args.concurrency),
+    ];
+    for (flag, n) in numbers {
+        command.arg(flag).arg(n.to_string());
+    }
+    let answer = one_line(&mut command);
+    for end in ["", "-wal", "-shm"] {
+        // What a clean end removed need not be removed again.
+        let _ = std::fs::remove_file(place.join(format!("bench.db{end}")));
+    }
+    answer
+}
+
+fn one_line(command: &mut Command) -> Result<Value> {
+    let out = command.output().with_context(|| format!("run {command:?}"))?;
+    if !out.status.success() {
+        bail!("{command:?} ended with {}: {}", out.status, String::from_utf8_lossy(&out.stderr));
+    }
+    Ok(serde_json::from_slice(&out.stdout)?)
+}
