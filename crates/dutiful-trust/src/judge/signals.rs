@@ -114,9 +114,9 @@ pub(super) fn cancellation_is_heard(
         let Some(run) = of_kind(entries, Kind::Start).find(|entry| entry.attempt == attempt) else {
             continue;
         };
-        let slept = sleeps.get(&run.pid).into_iter().flatten();
+        let mut slept = sleeps.get(&run.pid).into_iter().flatten();
         // The sleep that cost the lease: the last that began before the rescue.
-        let cost = slept.filter(|(from, _)| run.at < *from && *from < rescued_at).next_back();
+        let cost = slept.rfind(|(from, _)| run.at < *from && *from < rescued_at);
         let Some((_, woken)) = cost.copied().filter(|(_, until)| *until != i64::MAX) else {
             continue;
         };

@@ -107,12 +107,15 @@ fn delay(rng: &mut fastrand::Rng) -> Duration {
 async fn wait_for_room(desk: &Desk) {
     loop {
         match desk.client.stats().await {
-            Ok(stats) if stats.totals.pending > desk.shape.mix.backlog_max() => {
-                tokio::time::sleep(AGAIN).await
-            }
+            Ok(stats) if is_full(desk, &stats) => tokio::time::sleep(AGAIN).await,
             _ => return,
         }
     }
+}
+
+/// Claimed jobs count too: a worker may have claimed ahead what it cannot run soon.
+fn is_full(desk: &Desk, stats: &dutiful::Stats) -> bool {
+    stats.totals.pending + stats.totals.active > desk.shape.mix.backlog_max()
 }
 
 fn intend(desk: &Desk, id: JobId) -> (&'static str, Errand) {

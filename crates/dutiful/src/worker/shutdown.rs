@@ -67,9 +67,18 @@ fn release_running(engine: &Engine) {
         if attempt.end() {
             lock(&engine.unleased).remove(&attempt.fence.id);
             let ran = attempt.started.elapsed();
-            engine.push_end(attempt.describe(ran, End::Released));
+            if cfg!(bug = "no_release") {
+                continue;
+            }
+            let end = if cfg!(bug = "release_charged") { charged() } else { End::Released };
+            engine.push_end(attempt.describe(ran, end));
         }
     }
+}
+
+/// What the mutant `release_charged` makes of a job that is given back.
+fn charged() -> End {
+    End::Failed(crate::outcome::failure("released", "the worker ended"), LOOK)
 }
 
 /// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once.
@@ -79,6 +88,9 @@ pub async fn shutdown_signal() {
     let code = first_signal().await;
     tokio::spawn(async move {
         let second = first_signal().await;
+        if cfg!(bug = "second_signal_ignored") {
+            return;
+        }
         std::process::exit(128 + second.max(code));
     });
 }

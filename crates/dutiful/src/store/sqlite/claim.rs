@@ -50,7 +50,7 @@ pub(super) fn claim(txn: &mut Txn<'_>, ask: &ClaimRequest) -> Result<Vec<Claimed
         full: false,
         crashed: ask.crashed,
         nonce: fastrand::i64(1..),
-        until: txn.now.plus(ask.lease).us(),
+        until: txn.now.plus(if cfg!(bug = "short_lease") { ask.lease / 2 } else { ask.lease }).us(),
     };
     for lane in &ask.lanes {
         if left.jobs == 0 || left.full {
@@ -146,7 +146,7 @@ fn read(
     left: &Budget,
 ) -> Result<Claimed, Trouble> {
     let flags: i64 = row.get(4)?;
-    let at_most_once = flags & AT_MOST_ONCE != 0;
+    let at_most_once = flags & AT_MOST_ONCE != 0 && cfg!(not(bug = "at_most_once_leased"));
     let attempt: u32 = row.get(5)?;
     Ok(Claimed {
         fence: Fence { id: key.id, attempt: attempt.saturating_add(1), nonce: left.nonce },

@@ -22,6 +22,7 @@ pub(super) fn heartbeat(txn: &mut Txn<'_>, ask: &HeartbeatRequest) -> Result<Vec
             .optional()?;
         beats.push(match row {
             Some(cancel) => Beat { held: Held::Yes, cancel },
+            None if cfg!(bug = "no_heartbeat_check") => Beat { held: Held::Yes, cancel: false },
             None => Beat { held: Held::Lost, cancel: false },
         });
     }

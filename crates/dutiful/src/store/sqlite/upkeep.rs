@@ -159,7 +159,9 @@ fn rescue_one(txn: &mut Txn<'_>, ask: &RescueRequest, one: Expired) -> Result<Re
     } else {
         let message = "the worker died or stopped renewing its lease";
         let log = params![id, attempt, one.worker, one.claimed_at, now, message];
-        prepare(txn.conn, "rescue", "attempt")?.execute(log)?;
+        if cfg!(not(bug = "rescue_without_attempt")) {
+            prepare(txn.conn, "rescue", "attempt")?.execute(log)?;
+        }
         prepare(txn.conn, "rescue", "to_ready")?.execute(params![id, attempt, nonce, now])?;
         *txn.ring = true;
     }
@@ -168,7 +170,9 @@ fn rescue_one(txn: &mut Txn<'_>, ask: &RescueRequest, one: Expired) -> Result<Re
         // Its worker died before it heard the request; the next one need not begin.
         cancel(txn, id)?;
     }
-    txn.tally.count(&one.queue, &one.job_type, Event::Stalled);
+    if cfg!(not(bug = "stalls_uncounted")) {
+        txn.tally.count(&one.queue, &one.job_type, Event::Stalled);
+    }
     Ok(Rescued { fence: one.fence, queue: one.queue, job_type: one.job_type, crashes, dead })
 }
 
