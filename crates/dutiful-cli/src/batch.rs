@@ -1,8 +1,8 @@
-//! Jobs from NDJSON: one a line, with the names of a job's settings; each line is checked by itself.
+//! Jobs from NDJSON: one a line, with the names of a job's settings.
 //!
-//! Lines are read in chunks. A chunk is stored only when all of its lines are good, in one piece; so
-//! when a line is bad, what stands before its chunk is stored and the rest is not, and the command
-//! says how many that are. Sending the same lines again is harmless when they carry ids.
+//! Lines are read in chunks. A chunk is stored only when all of its lines are good, in one piece;
+//! so when a line is bad, what stands before its chunk is stored and the rest is not, and the
+//! command says how many that are. Sending the same lines again is harmless when they carry ids.
 
 use std::borrow::Cow;
 use std::io::BufRead;

@@ -1,4 +1,4 @@
-//! The `dutiful` command: one sentence on stderr when something fails; exit 0 fine, 1 failed, 2 usage.
+//! The `dutiful` command: one sentence on stderr when it fails; exit 0 fine, 1 failed, 2 usage.
 
 mod batch;
 mod bench;

@@ -212,7 +212,10 @@ async fn many(file: &Path, settings: &Settings) -> Answer {
         };
         match stored {
             Ok(enqueued) => tally.add(&enqueued),
-            Err(why) => return Err(why.reworded(|text| format!("{text}; {}", tally.so_far()))),
+            Err(why) => {
+                bar.finish_and_clear();
+                return Err(why.reworded(|text| format!("{text}; {}", tally.so_far())));
+            }
         }
     }
     bar.finish_and_clear();

@@ -30,16 +30,22 @@ Examples:
   dutiful work --until-empty --json
 
 dutiful.toml declares what runs:
-  [handlers.send_email]                    # the type
+  [handlers.send_email]       # the type
   queue = \"mail\"
-  command = [\"python3\", \"send_email.py\"]   # the payload comes on standard input
-  timeout = \"30s\"
-  max_attempts = 5
+  command = [\"python3\", \"send_email.py\"]
+  timeout = \"30s\"             # also: max_attempts, priority, delivery, retry_base, discard_exit,
+                              # snooze_exit, snooze_for, env = { KEY = \"value\" }
+  [queues.mail]               # also: weight
+  slots = 20
+  [worker]                    # also: slots, lease, poll, crashes_max, order = \"strict\"
+  grace = \"25s\"
 
-Exit code 0 of a command is success, the last line of its stdout (if JSON) the result; codes in
-discard_exit give the job up, codes in snooze_exit run it again after snooze_for (1m); any other
-fails the attempt with the end of stderr as the error. SIGTERM or Ctrl-C stops gracefully within the
-grace; a second one at once.")]
+The payload comes on standard input; the environment has PATH, HOME, LANG, LC_ALL, TZ, TMPDIR, USER,
+what `env` adds, and DUTIFUL_JOB_ID, _JOB_TYPE, _QUEUE, _ATTEMPT, _MAX_ATTEMPTS, _IDEMPOTENCY_KEY,
+_CORRELATION_ID and TRACEPARENT. Exit code 0 is success and the last line of stdout, if JSON, the
+result; codes in discard_exit give the job up; codes in snooze_exit run it again after snooze_for
+(1m); any other fails the attempt with the end of stderr as the error. At the timeout the command
+and everything it started is killed. SIGTERM or Ctrl-C stops gracefully, a second one at once.")]
 pub(crate) struct Args {
     /// End when no job of its types is left in its queues
     #[arg(long)]
@@ -67,15 +73,7 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
         Failure::failed(format!("start the worker: its helper process did not start ({error})"))
     })?;
     let worker = worker(&client, &args, &settings, handlers, &queues, &keeper);
-    if !settings.json {
-        let names: Vec<_> = queues.keys().map(String::as_str).collect();
-        output::note(format!(
-            "working on {} of {}; Ctrl-C stops",
-            names.join(", "),
-            output::plain(&client.facts().place)
-        ));
-    }
-    let report = worker.run_until(dutiful::shutdown_signal()).await;
+    let report = worker.run_until(until_signal(&client, &queues, settings.json)).await;
     keeper.stop();
     let report = report?;
     client.close().await?;
@@ -88,6 +86,16 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is served (nobody asks before the worker's settings were found good), then waits.
+async fn until_signal(client: &Client, queues: &BTreeMap<String, QueueConfig>, json: bool) {
+    if !json {
+        let names: Vec<_> = queues.keys().map(String::as_str).collect();
+        let place = output::plain(&client.facts().place);
+        output::note(format!("working on {} of {place}; Ctrl-C stops", names.join(", ")));
+    }
+    dutiful::shutdown_signal().await;
 }
 
 /// A handler, checked and ready to run.

@@ -1,4 +1,4 @@
-//! What is kept of a command's output: the last line of stdout, the end of stderr, in bounded memory.
+//! What is kept of a command's output, in bounded memory: stdout's last line, the end of stderr.
 
 use serde_json::value::RawValue;
 

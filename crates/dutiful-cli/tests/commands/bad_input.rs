@@ -1,4 +1,4 @@
-//! What is asked wrongly: one sentence on stderr that says what to do, exit 1 or 2, nothing written.
+//! What is asked wrongly: one sentence that says what to do, exit 1 or 2, nothing written.
 
 use crate::place::Place;
 
@@ -125,6 +125,20 @@ fn says_that_another_program_has_locked_the_store() {
 }
 
 #[test]
+fn says_that_no_space_is_left_and_how_much_is_stored() {
+    let place = Place::new();
+    let lines = "{\"type\":\"t\",\"payload\":{}}\n".repeat(20_000);
+    let store = "sqlite:small.db?max_bytes=400000";
+    let ran = place.run_with(&["enqueue", "--batch", "-", "--store", store], &lines);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+    assert!(ran.sentence().contains("no space is left"), "{ran:?}");
+    let stats = place.json(&["stats", "--store", "sqlite:small.db"]);
+    let stored = stats["totals"]["pending"].as_u64().unwrap();
+    assert!(stored.is_multiple_of(1000) && (1..20_000).contains(&stored), "{stored}");
+    assert!(ran.sentence().contains(&format!("the first {stored} jobs are stored")), "{ran:?}");
+}
+
+#[test]
 fn refuses_a_bad_settings_file_with_exit_2() {
     for (config, says) in [
         ("stroe = \"sqlite:x.db\"", "unknown field `stroe`"),
@@ -155,6 +169,9 @@ fn refuses_to_work_with_handlers_that_cannot_run() {
         ("[handlers.a]\ncommand = [\"true\"]\nqueue = \"\"", "the queue name \"\""),
         ("[handlers.a]\ncommand = [\"true\"]\npriority = 1001", "the priority 1001"),
         ("[handlers.a]\ncommand = [\"true\"]\nmax_attempts = 0", "max_attempts 0"),
+        ("[handlers.a]\ncommand = [\"true\"]\n[worker]\nslots = 0", "start the worker: "),
+        ("[handlers.a]\ncommand = [\"true\"]\n[worker]\nlease = \"1ms\"", "a lease of 1ms"),
+        ("[handlers.a]\ncommand = [\"true\"]\n[queues.q]\nslots = 0", "queue q needs 1 to"),
         ("[handlers.a]\ncommand = [\"true\"]\ntimeout = \"0s\"", "the timeout 0ns"),
         (
             "[handlers.a]\ncommand = [\"true\"]\n[queues.\"x y\"]\nslots = 1",
