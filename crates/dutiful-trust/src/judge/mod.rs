@@ -156,6 +156,7 @@ pub fn judge(history: &History, state: &FinalState, rules: &Rules) -> Verdict {
     invariants::attempts_are_whole(history, state, &mut verdict);
     signals::repeats_are_explained(history, state, rules, &mut verdict);
     signals::rescues_are_prompt(history, state, rules, &mut verdict);
+    signals::nobody_is_overtaken(history, state, rules, &mut verdict);
     signals::cancellation_is_heard(history, state, rules, &mut verdict);
     invariants::tally_is_exact(state, &mut verdict);
     invariants::counter_is_exact(history, state, rules, &mut verdict);

@@ -101,14 +101,7 @@ pub(super) fn cancellation_is_heard(
     verdict: &mut Verdict,
 ) {
     let Some(max) = rules.cancel_us_max else { return };
-    let mut sleeps: HashMap<u32, Vec<(i64, i64)>> = HashMap::new();
-    for stopped in history.signals(Kind::Stopped) {
-        let woken = history
-            .signals(Kind::Continued)
-            .find(|entry| entry.pid == stopped.pid && entry.at >= stopped.at);
-        let until = woken.map_or(i64::MAX, |entry| entry.at);
-        sleeps.entry(stopped.pid).or_default().push((stopped.at, until));
-    }
+    let sleeps = sleeps(history);
     for (id, attempt, _, rescued_at) in stalls(state) {
         let entries = history.job(&id);
         let Some(run) = of_kind(entries, Kind::Start).find(|entry| entry.attempt == attempt) else {
@@ -132,6 +125,48 @@ pub(super) fn cancellation_is_heard(
             verdict.blame(format!("T3: attempt {attempt} of job {job} was cancelled {what}"));
         }
     }
+}
+
+/// J4 by the outside clock: who cannot renew stops by itself before its lease can be given to
+/// another. Only who was killed, or stood still, may be overtaken.
+pub(super) fn nobody_is_overtaken(
+    history: &History,
+    state: &FinalState,
+    rules: &Rules,
+    verdict: &mut Verdict,
+) {
+    // A transaction under way cannot be stopped, only refused.
+    let Some(max) = rules.cancel_us_max else { return };
+    let (killed, sleeps) = (history.killed(), sleeps(history));
+    for (id, attempt, _, _) in stalls(state) {
+        let entries = history.job(&id);
+        let mut runs = of_kind(entries, Kind::Start);
+        let Some(run) = runs.find(|entry| entry.attempt == attempt) else { continue };
+        let Some(next) = of_kind(entries, Kind::Start).find(|entry| entry.attempt > attempt) else {
+            continue;
+        };
+        let dead = killed.get(&run.pid).is_some_and(|at| *at <= next.at);
+        let mut slept = sleeps.get(&run.pid).into_iter().flatten();
+        let asleep =
+            slept.any(|(from, until)| *from <= next.at && next.at <= until.saturating_add(max));
+        if !dead && !asleep && heard_at(entries, run).is_none_or(|at| at > next.at) {
+            let (job, later) = (show(&id), next.attempt);
+            verdict.blame(format!("J4: attempt {attempt} of job {job} still ran beside {later}"));
+        }
+    }
+}
+
+/// When each process stood still: from SIGSTOP to SIGCONT, or for ever.
+fn sleeps(history: &History) -> HashMap<u32, Vec<(i64, i64)>> {
+    let mut sleeps: HashMap<u32, Vec<(i64, i64)>> = HashMap::new();
+    for stopped in history.signals(Kind::Stopped) {
+        let woken = history
+            .signals(Kind::Continued)
+            .find(|entry| entry.pid == stopped.pid && entry.at >= stopped.at);
+        let until = woken.map_or(i64::MAX, |entry| entry.at);
+        sleeps.entry(stopped.pid).or_default().push((stopped.at, until));
+    }
+    sleeps
 }
 
 /// When the handler of this run learnt that it is over.

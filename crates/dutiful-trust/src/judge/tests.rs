@@ -380,6 +380,26 @@ fn t3_names_a_handler_that_hears_late_or_never() {
 }
 
 #[test]
+fn j4_names_a_handler_that_goes_on_beside_the_next_one() {
+    // Its process lives and does not stand still.
+    let overtaken = || {
+        let mut case = Case::killed_once();
+        case.entries.retain(|entry| entry.kind != Kind::Killed);
+        case
+    };
+    let rules = Rules { only_the_killed_stall: false, ..RULES };
+    let mut stopped_itself = overtaken();
+    stopped_itself.say(Kind::CancelledSeen, 1, 11, 2_000_000);
+    let named = stopped_itself.judge_by(&rules).violations;
+    assert!(!named.iter().any(|text| text.contains("still ran beside")), "{named:?}");
+
+    let mut late = overtaken();
+    late.say(Kind::CancelledSeen, 1, 11, 9_000_000);
+    let named = late.judge_by(&rules).violations;
+    assert!(named.iter().any(|text| text.contains("still ran beside")), "{named:?}");
+}
+
+#[test]
 fn names_a_damaged_file() {
     let mut case = Case::good();
     case.state.integrity = "row 1 missing from index".into();
