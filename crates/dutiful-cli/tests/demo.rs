@@ -81,7 +81,8 @@ fn loses_nothing_and_doubles_nothing_when_a_worker_is_killed() {
     assert_eq!((is["dead"], is["lost"], is["double_effects"]), (0.0, 0.0, 0.0), "{is:?}");
     assert!(is["stalled"] >= 1.0, "the worker held no job when it was killed: {is:?}");
     // The refusals of orders 20, 40 and 60; one whose worker died with the news is a stall instead.
-    assert!((2.0..=3.0).contains(&is["failed_attempts"]), "{is:?}");
+    assert!(is["failed_attempts"] <= 3.0, "{is:?}");
+    assert!(is["failed_attempts"] + is["stalled"] >= 3.0, "{is:?}");
     assert!(is["seconds"] > 2.0 && is["seconds"] < 20.0, "{is:?}");
 
     // The same from the outside, without the judge of the demo.

@@ -94,7 +94,7 @@ fn sentence(verdict: &Verdict, seconds: f64) -> String {
         (_, _, 0) => format!("{lost} LOST, {double} DONE TWICE. This must not happen."),
         (_, _, unfinished) => format!("{unfinished} UNFINISHED, {lost} lost, {double} done twice."),
     };
-    format!("{ran} {end}")
+    format!("{ran}\n{end}")
 }
 
 /// Returns what to try next.

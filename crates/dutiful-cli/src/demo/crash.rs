@@ -81,10 +81,10 @@ impl Crash {
         }
         let Standing { held, stalled, rescued, finished } = fallen.now;
         Some(format!(
-            "worker {} is dead; its {} jobs: {held} under their last lease, {stalled} stalled, \
-             {rescued} rescued, {finished} finished",
+            "worker {} is dead, its {}: {held} under lease, {stalled} stalled, {rescued} rescued, \
+             {finished} finished",
             fallen.worker,
-            fallen.jobs.len()
+            jobs_in_words(fallen.jobs.len())
         ))
     }
 }

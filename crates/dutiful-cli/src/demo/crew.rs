@@ -100,7 +100,7 @@ impl Crew {
             .and_then(|id| Pid::from_raw(id as i32))
             .ok_or_else(|| Failure::failed(format!("stop worker {number}: it has ended")))?;
         kill_process(pid, Signal::STOP).map_err(failed)?;
-        // The signal is sent, not yet obeyed. NOWAIT leaves the news of an end to the child's owner.
+        // The signal is sent, not yet obeyed. NOWAIT leaves the news of an end to its owner.
         let news = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(pid), news).map_err(failed)?;
         Ok(Frozen { number, pid })

@@ -88,16 +88,18 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
 
     let verdict = tokio::select! {
         biased;
-        _ = dutiful::shutdown_signal() => None,
+        () = dutiful::shutdown_signal() => None,
         verdict = play(&args, &home, pictures, &mut crew, &screen) => Some(verdict),
     };
-    crew.dismiss().await;
-    screen.close();
     let Some(verdict) = verdict else {
+        screen.freeze();
+        crew.dismiss().await;
         output::note("stopped: the workers have ended, and what was temporary is gone");
         return Ok(ExitCode::from(INTERRUPTED));
     };
 
+    crew.dismiss().await;
+    screen.close();
     let (verdict, seconds) = (verdict?, began.elapsed().as_secs_f64());
     if settings.json {
         closing::json(&verdict, args.orders, seconds)?;

@@ -107,6 +107,14 @@ impl Screen {
         }
     }
 
+    /// Draws nothing any more: the terminal has echoed ^C and the cursor is elsewhere now.
+    pub(crate) fn freeze(&self) {
+        if let Face::Live(live) = &self.face {
+            live.all.set_draw_target(ProgressDrawTarget::hidden());
+            output::note("");
+        }
+    }
+
     /// Leaves the bars as they are, for good.
     pub(crate) fn close(&self) {
         if let Face::Live(live) = &self.face {
@@ -133,8 +141,8 @@ impl Live {
         let queues = QUEUES.map(|(queue, words)| {
             bar(words, if queue == MonthlyReport::QUEUE { 1 } else { orders })
         });
-        let plain = ProgressStyle::with_template("  {wide_msg:.yellow}")
-            .expect("the template is a literal");
+        let plain =
+            ProgressStyle::with_template("  {msg:.yellow}").expect("the template is a literal");
         let foot = all.add(ProgressBar::new_spinner().with_style(plain));
         Self { all, orders: first, queues, foot }
     }

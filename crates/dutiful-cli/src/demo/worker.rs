@@ -80,7 +80,7 @@ pub(crate) async fn run(args: Args) -> Answer {
         .run_until(async {
             tokio::select! {
                 () = parent_is_done() => {}
-                _ = dutiful::shutdown_signal() => {}
+                () = dutiful::shutdown_signal() => {}
             }
         })
         .await?;
