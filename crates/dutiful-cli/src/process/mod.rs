@@ -162,6 +162,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn does_not_wait_for_a_daemon_that_keeps_the_pipes_open() {
+        // The script goes on only when the daemon has a session of its own.
+        let daemon =
+            "setsid sleep 60 & until [ \"$(cut -d' ' -f6 /proc/$!/stat)\" = $! ]; do :; done";
+        let started = std::time::Instant::now();
+        let ended = sh(&format!("{daemon}; echo $!"), "").await;
+        assert!(started.elapsed() < Duration::from_secs(30));
+        let pid = ended.result.unwrap().get().parse().ok();
+        let pid = pid.and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
     async fn tells_a_signal_from_an_exit() {
         assert_eq!(sh("kill -TERM $$", "").await.class(), "signal 15");
     }

@@ -3,8 +3,9 @@
 //! Each command leads a process group, which is killed when its [`Group`] is dropped. A worker that
 //! dies by SIGKILL drops nothing; then its *keeper* does it: a child process that knows the running
 //! groups and kills them when the pipe from the worker ends. Without it the commands of a dead
-//! worker would go on beside the second run of their jobs. Only a process that leaves its group
-//! (`setsid`) escapes, as a daemon means to.
+//! worker would go on beside the second run of their jobs. Two things escape: a process that leaves
+//! its group (`setsid`), as a daemon means to, and a command whose worker is killed in the moment
+//! between its start and its mention to the keeper, which at-least-once has to allow.
 
 use std::collections::HashSet;
 use std::io::{self, Write as _};
