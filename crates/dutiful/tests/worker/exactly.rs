@@ -279,6 +279,36 @@ async fn a_handler_whose_lease_was_lost_is_stopped_and_changes_nothing() -> Kept
     Ok(())
 }
 
+/// Two leases and a half: the work of these handlers is to take time.
+const LONG: Duration = Duration::from_millis(1500);
+
+async fn rest(_: Task, _: Context<()>) -> Result<()> {
+    tokio::time::sleep(LONG).await;
+    Ok(())
+}
+
+async fn never_yield(_: Task, _: Context<()>) -> Result<()> {
+    std::thread::sleep(LONG);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_keeps_its_lease_however_long_it_runs_or_starves_the_runtime() -> Kept {
+    for starves in [false, true] {
+        let (shop, watch) = (Shop::open().await, Watch::new());
+        let id = shop.client.enqueue(Task { n: 1 }).await?.id;
+        let worker = Worker::new(&shop.client, ());
+        let worker = if starves { worker.job(never_yield) } else { worker.job(rest) };
+        let worker = worker.observer(watch.clone()).lease(LONG * 2 / 5).crashes_max(1);
+        let done = soon("its end", worker.until_empty(true).run()).await?;
+        assert_eq!((done.completed, done.lost), (1, 0), "{:?}", watch.lines());
+        let seen = show(&shop.client, id).await;
+        assert_eq!((seen.state, seen.attempt, seen.crashes), (State::Completed, 1, 0));
+        assert_eq!(watch.count("rescued") + watch.count("self-fenced"), 0);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_worker_that_cannot_renew_fences_itself() -> Kept {
     let (shop, watch) = (Shop::open().await, Watch::new());
