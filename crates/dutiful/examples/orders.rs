@@ -1,6 +1,8 @@
 //! Exactly once with the data: an order and its job commit together, and so do the job's effect and
 //! its completion, in one SQLite file that belongs to the application.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The smallest whole program: a typed job, its handler, a client and a worker on one SQLite file.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+
 use dutiful::{Client, Context, Job, Result, Worker};
 use serde::{Deserialize, Serialize};
 
