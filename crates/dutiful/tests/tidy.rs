@@ -37,7 +37,7 @@ const GLUE: [(&str, &str); 1] = [(
 /// Files that measure how long their own steps take, each with its reason.
 const STOPWATCHES: [(&str, &str); 3] = [
     (
-        "crates/dutiful/src/store/sqlite/writer.rs",
+        "crates/dutiful/src/store/sqlite/turns.rs",
         "its turns on the file: a span of one thread, never written, never compared with a job's",
     ),
     (

@@ -13,6 +13,7 @@ mod open;
 mod presence;
 mod statements;
 mod tally;
+mod turns;
 mod upkeep;
 mod verbs;
 mod within;

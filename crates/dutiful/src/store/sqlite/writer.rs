@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -17,16 +17,13 @@ use tokio::sync::oneshot;
 use super::doorbell::Doorbell;
 use super::errors::Trouble;
 use super::tally::Tally;
+use super::turns::Turns;
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::id::Name;
 
 /// Most rows (as callers estimate them) in one commit.
 const ROWS_PER_COMMIT: usize = 8000;
-/// A writer that was busy for this long …
-const BUSY_FOR: Duration = Duration::from_millis(20);
-/// … pauses for this long, so that other connections (the user's own) get the lock.
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// What a verb sees inside a transaction.
 pub(super) struct Txn<'c> {
@@ -220,19 +217,17 @@ struct Desk {
 
 impl Desk {
     fn serve(mut self, shared: &(Mutex<Inbox>, Condvar)) {
-        let mut busy_since = Instant::now();
+        let mut turns = Turns::new();
         loop {
             let (batch, waited) = next_batch(shared);
             if batch.is_empty() {
                 return;
             }
             if waited {
-                busy_since = Instant::now();
-            } else if busy_since.elapsed() > BUSY_FOR {
-                std::thread::sleep(PAUSE);
-                busy_since = Instant::now();
+                turns.idle();
             }
             self.commit_all(batch);
+            turns.between_commits(&self.conn);
         }
     }
 
