@@ -143,15 +143,15 @@ impl Fleet {
         self.note(Kind::Stopped, &self.live[index])
     }
 
-    /// Wakes those that stood still long enough, or all.
+    /// Wakes those that stood still long enough.
     ///
     /// # Errors
     /// What the system says.
-    pub fn wake(&mut self, all: bool) -> anyhow::Result<()> {
+    pub fn wake(&mut self) -> anyhow::Result<()> {
         let now = Instant::now();
         for index in 0..self.live.len() {
             let until = self.live[index].stopped_until;
-            if until.is_some_and(|until| all || until <= now) {
+            if until.is_some_and(|until| until <= now) {
                 self.note(Kind::Continued, &self.live[index])?;
                 self.live[index].signal(Signal::CONT)?;
                 self.live[index].stopped_until = None;
@@ -185,7 +185,7 @@ impl Fleet {
         let until = Instant::now() + while_;
         while Instant::now() < until {
             std::thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
-            self.wake(false)?;
+            self.wake()?;
             self.look()?;
         }
         Ok(())

@@ -109,6 +109,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     const STORM: Duration = Duration::from_millis(200);
+    const COUNTER: Duration = Duration::from_millis(400);
     const RESCUE: Duration = Duration::from_secs(2);
     const ZOMBIE: Duration = Duration::from_millis(700);
     const STOP: Duration = Duration::from_millis(600);
@@ -116,7 +117,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     const LONG: Duration = Duration::from_secs(5);
     let report = match command {
         Command::Storm(args) => campaign::storm(args.plan("storm", STORM, LONG))?,
-        Command::Counter(args) => campaign::counter(args.plan("counter", STORM, LONG))?,
+        Command::Counter(args) => campaign::counter(args.plan("counter", COUNTER, LONG))?,
         Command::Rescue(args) => campaign::rescue(args.plan("rescue", RESCUE, LONG))?,
         Command::Zombie(args) => campaign::zombie(args.plan("zombie", ZOMBIE, LONG))?,
         Command::Stop(args) => campaign::stop(args.plan("stop", STOP, SHORT))?,

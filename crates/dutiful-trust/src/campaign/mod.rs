@@ -136,7 +136,10 @@ impl Campaign {
     /// Lets the rest drain, ends the workers in order, and judges.
     fn finish(mut self, rules: &Rules) -> anyhow::Result<Report> {
         let disturbed = self.begun.elapsed();
-        self.fleet.wake(true)?;
+        // Who stands still does so to the end, and then must find its leases gone.
+        while self.fleet.live.iter().any(crate::fleet::Process::is_stopped) {
+            self.fleet.pass(LOOK)?;
+        }
         // A producer has no grace; a call under way may take as long as the store is busy.
         self.fleet.end_all(Role::Producer, DRAIN_MIN)?;
         let drained = self.drain(DRAIN_MIN + self.plan.during)?;

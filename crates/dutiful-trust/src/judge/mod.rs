@@ -1,6 +1,6 @@
 //! Compares what the processes said with what the store says, and names every difference.
 //!
-//! The invariants, each a pure function in [`invariants`]:
+//! The invariants, each a pure function in `invariants`:
 //! J1 every acknowledged job ends in exactly one place, the one that its handler asked for;
 //! J2 nothing exists or runs that was never sent, or was rolled back;
 //! J3 one completion per job is accepted, and it is that of the last claim;
