@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::errors::{BUSY_MAX, Trouble};
@@ -126,6 +127,7 @@ pub(super) fn writer(target: &Target, path: Option<&Path>) -> Result<Connection,
 fn set_up_writer(conn: &mut Connection, target: &Target) -> Result<(), Trouble> {
     conn.busy_handler(Some(wait_for_lock))?;
     conn.set_prepared_statement_cache_capacity(128);
+    keep_plans(conn)?;
     conn.pragma_update(None, "page_size", 4096)?;
     if target.path.is_some() {
         let mode: String = conn.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))?;
@@ -157,9 +159,17 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
         let mut conn = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
         conn.busy_handler(Some(wait_for_lock))?;
         conn.set_prepared_statement_cache_capacity(64);
+        keep_plans(&conn)?;
         Ok(conn)
     };
     open().map_err(|trouble| explain(trouble.into(), Some(path)))
+}
+
+/// Without this SQLite looks at the values bound to `= ?` and `LIMIT ?` when it plans, and so plans
+/// each cached statement anew for each new value, which costs more than running it.
+fn keep_plans(conn: &Connection) -> Result<(), Trouble> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn flags(access: OpenFlags) -> OpenFlags {
