@@ -18,7 +18,7 @@ use crate::telemetry::{Event, Observer, Observers};
 /// Jobs in one call to the store.
 const CHUNK: usize = 1000;
 /// Chunks under way at once.
-const CHUNKS_UNDER_WAY: usize = 4;
+const CHUNKS_UNDER_WAY: usize = 12;
 /// No call to a store waits longer for its answer.
 const CALL_MAX: Duration = Duration::from_secs(30);
 

@@ -2,13 +2,15 @@
 //!
 //! Many callers hand in work; the writer takes all that waits, runs it in one transaction, commits
 //! with one fsync, and only then answers each. If one piece of work fails, everything is rolled
-//! back and each piece runs again in a transaction of its own, so that a failure stays with its
-//! caller. Work must therefore be repeatable: it is `FnMut` and keeps nothing from a run that
-//! failed.
+//! back and runs again with a savepoint for each piece (and, if even that cannot be committed, each
+//! in a transaction of its own), so that a failure stays with its caller. Work must therefore be
+//! repeatable: it is `FnMut` and keeps nothing from a run that failed. A panic is a failure too.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -16,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::doorbell::Doorbell;
 use super::errors::Trouble;
+use super::open::Identity;
 use super::tally::Tally;
 use super::turns::Turns;
 use crate::clock::{Clock, Timestamp};
@@ -23,7 +26,7 @@ use crate::error::StoreError;
 use crate::id::Name;
 
 /// Most rows (as callers estimate them) in one commit.
-const ROWS_PER_COMMIT: usize = 8000;
+const ROWS_PER_COMMIT: usize = 4000;
 
 /// What a verb sees inside a transaction.
 pub(super) struct Txn<'c> {
@@ -70,7 +73,8 @@ struct Ask<T, F> {
 
 impl<T: Send, F: FnMut(&mut Txn<'_>) -> Result<T, Trouble> + Send> Work for Ask<T, F> {
     fn run(&mut self, txn: &mut Txn<'_>) -> Result<(), Trouble> {
-        self.value = Some((self.run)(txn)?);
+        self.value = None;
+        self.value = Some(survive(|| (self.run)(txn))?);
         Ok(())
     }
 
@@ -81,6 +85,15 @@ impl<T: Send, F: FnMut(&mut Txn<'_>) -> Result<T, Trouble> + Send> Work for Ask<
         // same.
         let _ = to.send(answer);
     }
+}
+
+/// Turns a panic into an error of its caller: the thread belongs to all of them.
+fn survive<T>(run: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(StoreError::Mistake(text.unwrap_or_else(|| "a panic".into())).into())
+    })
 }
 
 struct Waiting {
@@ -97,12 +110,13 @@ struct Inbox {
 /// The callers' side of the writer thread.
 pub(super) struct Writer {
     shared: Arc<(Mutex<Inbox>, Condvar)>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<Connection>>>,
 }
 
 impl Writer {
     pub(super) fn start(
         conn: Connection,
+        file: Option<Identity>,
         clock: Clock,
         bell: Arc<Doorbell>,
     ) -> std::io::Result<Self> {
@@ -110,6 +124,7 @@ impl Writer {
         let theirs = shared.clone();
         let desk = Desk {
             conn,
+            file,
             time: Time { clock, last: Timestamp::default() },
             tally: Tally::default(),
             names: Names::default(),
@@ -162,16 +177,12 @@ impl Writer {
         answer
     }
 
-    /// Does what was asked so far, then ends the thread and closes the connection.
-    pub(super) fn close(&self) {
+    /// Takes no more work. The thread does what was asked so far and hands its connection back.
+    pub(super) fn close(&self) -> Option<JoinHandle<Connection>> {
         let (inbox, bell) = &*self.shared;
         lock(inbox).closed = true;
         bell.notify_one();
-        let thread = lock(&self.thread).take();
-        if let Some(thread) = thread {
-            // The thread answers every caller before it ends; a panic in it was reported already.
-            let _ = thread.join();
-        }
+        lock(&self.thread).take()
     }
 }
 
@@ -209,6 +220,7 @@ impl Time {
 /// The writer thread's side.
 struct Desk {
     conn: Connection,
+    file: Option<Identity>,
     time: Time,
     tally: Tally,
     names: Names,
@@ -216,12 +228,12 @@ struct Desk {
 }
 
 impl Desk {
-    fn serve(mut self, shared: &(Mutex<Inbox>, Condvar)) {
+    fn serve(mut self, shared: &(Mutex<Inbox>, Condvar)) -> Connection {
         let mut turns = Turns::new();
         loop {
             let (batch, waited) = next_batch(shared);
             if batch.is_empty() {
-                return;
+                return self.conn;
             }
             if waited {
                 turns.idle();
@@ -235,31 +247,53 @@ impl Desk {
         let committed = self.transact(&mut batch);
         match committed {
             Ok(()) => batch.into_iter().for_each(|one| one.work.answer(Ok(()))),
-            Err(error) if batch.len() == 1 => {
-                batch.into_iter().for_each(|one| one.work.answer(Err(error.clone())));
-            }
-            Err(_) => {
-                for one in batch {
-                    let mut alone = vec![one];
-                    let committed = self.transact(&mut alone);
-                    alone.into_iter().for_each(|one| one.work.answer(committed.clone()));
-                }
-            }
+            // Whoever keeps us from beginning keeps each of them: to wait as long again for each
+            // would hold up everybody behind them, heartbeats first.
+            Err(Failed::ToBegin(error)) => refuse(batch, &error),
+            Err(Failed::Inside(error)) if batch.len() == 1 => refuse(batch, &error),
+            Err(Failed::Inside(_)) => self.commit_what_can(batch),
         }
         #[cfg(bug = "ack_before_commit")]
         let _ = self.conn.execute_batch("COMMIT");
     }
 
-    fn transact(&mut self, batch: &mut [Waiting]) -> Result<(), StoreError> {
-        self.tally.clear();
-        let mut ring = false;
-        let done = self.run_and_commit(batch, &mut ring);
-        if let Err(trouble) = done {
-            if !self.conn.is_autocommit() {
-                // If even this fails, the next BEGIN says so to its caller.
-                let _ = self.conn.execute_batch("ROLLBACK");
+    /// Commits a batch of which something failed: together what succeeds, else each alone.
+    fn commit_what_can(&mut self, mut batch: Vec<Waiting>) {
+        let mut answers = Vec::with_capacity(batch.len());
+        if self.in_transaction(|desk, ring| desk.run_apart(&mut batch, &mut answers, ring)).is_ok()
+        {
+            batch.into_iter().zip(answers).for_each(|(one, answer)| one.work.answer(answer));
+            return;
+        }
+        let mut batch = batch.into_iter();
+        while let Some(one) = batch.next() {
+            let mut alone = vec![one];
+            match self.transact(&mut alone) {
+                Ok(()) => alone.into_iter().for_each(|one| one.work.answer(Ok(()))),
+                Err(Failed::Inside(error)) => refuse(alone, &error),
+                Err(Failed::ToBegin(error)) => {
+                    refuse(alone, &error);
+                    return refuse(batch, &error);
+                }
             }
-            return Err(trouble.into());
+        }
+    }
+
+    fn transact(&mut self, batch: &mut [Waiting]) -> Result<(), Failed> {
+        self.in_transaction(|desk, ring| desk.run_all(batch, ring))
+    }
+
+    fn in_transaction(
+        &mut self,
+        run: impl FnOnce(&mut Self, &mut bool) -> Result<(), Trouble>,
+    ) -> Result<(), Failed> {
+        self.tally.clear();
+        self.begin().map_err(|trouble| Failed::ToBegin(trouble.into()))?;
+        let mut ring = false;
+        let done = run(self, &mut ring).and_then(|()| self.commit());
+        if let Err(trouble) = done {
+            self.roll_back();
+            return Err(Failed::Inside(trouble.into()));
         }
         if ring {
             self.bell.ring();
@@ -267,20 +301,74 @@ impl Desk {
         Ok(())
     }
 
-    fn run_and_commit(&mut self, batch: &mut [Waiting], ring: &mut bool) -> Result<(), Trouble> {
-        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let now = self.time.now();
-        let mut txn =
-            Txn { conn: &self.conn, now, tally: &mut self.tally, names: &mut self.names, ring };
-        for one in batch {
-            one.work.run(&mut txn)?;
+    fn begin(&self) -> Result<(), Trouble> {
+        self.roll_back();
+        if let Some(file) = &self.file {
+            file.check()?;
         }
-        self.tally.write(&self.conn)?;
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(())
+    }
+
+    fn commit(&self) -> Result<(), Trouble> {
         if cfg!(not(bug = "ack_before_commit")) {
             self.conn.prepare_cached("COMMIT")?.execute([])?;
         }
         Ok(())
     }
+
+    /// SQLite ends a transaction itself when the disk is full or fails, but not always.
+    fn roll_back(&self) {
+        if !self.conn.is_autocommit() {
+            // If even this fails, the next BEGIN says so to its caller.
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+    }
+
+    fn run_all(&mut self, batch: &mut [Waiting], ring: &mut bool) -> Result<(), Trouble> {
+        let now = self.time.now();
+        for one in batch {
+            one.work.run(&mut self.txn(now, ring))?;
+        }
+        self.tally.write(&self.conn)
+    }
+
+    /// Runs each piece under a savepoint, so that what fails leaves nothing behind.
+    fn run_apart(
+        &mut self,
+        batch: &mut [Waiting],
+        answers: &mut Vec<Result<(), StoreError>>,
+        ring: &mut bool,
+    ) -> Result<(), Trouble> {
+        let now = self.time.now();
+        for one in batch {
+            self.conn.prepare_cached("SAVEPOINT piece")?.execute([])?;
+            self.tally.clear();
+            let ran = one.work.run(&mut self.txn(now, ring));
+            let ran = ran.and_then(|()| self.tally.write(&self.conn));
+            if ran.is_err() {
+                // Fails when SQLite has ended the whole transaction: then each runs alone.
+                self.conn.prepare_cached("ROLLBACK TO piece")?.execute([])?;
+            }
+            self.conn.prepare_cached("RELEASE piece")?.execute([])?;
+            answers.push(ran.map_err(StoreError::from));
+        }
+        Ok(())
+    }
+
+    fn txn<'a>(&'a mut self, now: Timestamp, ring: &'a mut bool) -> Txn<'a> {
+        Txn { conn: &self.conn, now, tally: &mut self.tally, names: &mut self.names, ring }
+    }
+}
+
+/// How far a transaction came.
+enum Failed {
+    ToBegin(StoreError),
+    Inside(StoreError),
+}
+
+fn refuse(batch: impl IntoIterator<Item = Waiting>, error: &StoreError) {
+    batch.into_iter().for_each(|one| one.work.answer(Err(error.clone())));
 }
 
 /// Returns all that waits (or nothing when closed), and whether we had to wait for it.
@@ -309,19 +397,20 @@ type Look = Box<dyn FnOnce(&Connection, Timestamp) + Send>;
 /// Threads with read-only connections; a reader never holds a snapshot between two questions.
 pub(super) struct Readers {
     to: Mutex<Option<Sender<Look>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Readers {
     pub(super) fn start(conns: Vec<Connection>, clock: &Clock) -> std::io::Result<Self> {
         let (to, from) = channel::<Look>();
         let from = Arc::new(Mutex::new(from));
+        let mut threads = Vec::with_capacity(conns.len());
         for conn in conns {
             let (from, clock) = (from.clone(), clock.clone());
-            std::thread::Builder::new()
-                .name("dutiful-reader".into())
-                .spawn(move || serve_reads(&conn, &from, &clock))?;
+            let thread = std::thread::Builder::new().name("dutiful-reader".into());
+            threads.push(thread.spawn(move || serve_reads(&conn, &from, &clock))?);
         }
-        Ok(Self { to: Mutex::new(Some(to)) })
+        Ok(Self { to: Mutex::new(Some(to)), threads: Mutex::new(threads) })
     }
 
     pub(super) fn ask<T: Send + 'static>(
@@ -340,19 +429,25 @@ impl Readers {
         answer
     }
 
-    pub(super) fn close(&self) {
+    /// Takes no more questions; the threads answer those they have, then end.
+    pub(super) fn close(&self) -> Vec<JoinHandle<()>> {
         lock(&self.to).take();
+        std::mem::take(&mut *lock(&self.threads))
     }
 }
 
-/// Runs several reads of one answer in one snapshot.
+/// Runs several reads of one answer in one snapshot, which ends with it whatever happens: one left
+/// open would keep the WAL from ever being cut back.
 fn in_snapshot<T>(
     conn: &Connection,
     look: impl FnOnce(&Connection) -> Result<T, Trouble>,
 ) -> Result<T, Trouble> {
     conn.prepare_cached("BEGIN")?.execute([])?;
-    let answer = look(conn);
-    conn.prepare_cached("COMMIT")?.execute([])?;
+    let answer = survive(|| look(conn));
+    // After some errors SQLite has ended it already.
+    if !conn.is_autocommit() {
+        conn.prepare_cached("ROLLBACK")?.execute([])?;
+    }
     answer
 }
 
@@ -363,5 +458,103 @@ fn serve_reads(conn: &Connection, from: &Mutex<Receiver<Look>>, clock: &Clock) {
             Ok(look) => look(conn, clock.now()),
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desk() -> (Writer, Connection, tempfile::TempDir) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let open = || Connection::open(dir.path().join("t.db")).expect("it opens");
+        let (conn, other) = (open(), open());
+        conn.execute_batch(
+            "PRAGMA journal_mode = wal; CREATE TABLE t (n UNIQUE);
+             CREATE TABLE dutiful_tally (seq INTEGER PRIMARY KEY, queue, type, event, n, ran, waited);",
+        )
+        .expect("the tables are made");
+        conn.busy_timeout(Duration::from_millis(300)).expect("it is set");
+        let writer = Writer::start(conn, None, Clock::machine(), Doorbell::new()).expect("it starts");
+        (writer, other, dir)
+    }
+
+    fn insert(writer: &Writer, n: i64) -> oneshot::Receiver<Result<(), StoreError>> {
+        writer.ask(1, move |txn| {
+            txn.conn.execute("INSERT INTO t VALUES (?1)", [n])?;
+            let name = Name::stored("x");
+            txn.tally.count(&name, &name, super::super::tally::Event::Enqueued);
+            Ok(())
+        })
+    }
+
+    fn answer<T>(asked: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+        asked.blocking_recv().expect("the writer answers")
+    }
+
+    fn count(conn: &Connection, what: &str) -> i64 {
+        conn.query_row(&format!("SELECT {what}"), [], |row| row.get(0)).expect("it is counted")
+    }
+
+    #[test]
+    fn a_panic_fails_its_caller_and_nobody_else() {
+        let (writer, other, _dir) = desk();
+        other.execute_batch("BEGIN IMMEDIATE").expect("the lock is free");
+        let first = insert(&writer, 1);
+        let wrong = writer.ask(1, |txn| -> Result<(), Trouble> {
+            txn.conn.execute("INSERT INTO t VALUES (99)", [])?;
+            panic!("a mistake")
+        });
+        let second = insert(&writer, 2);
+        other.execute_batch("COMMIT").expect("it ends");
+        assert!(answer(first).is_ok() && answer(second).is_ok());
+        let why = answer(wrong).expect_err("it panicked").to_string();
+        assert!(why.contains("a mistake"), "{why}");
+        assert!(answer(insert(&writer, 3)).is_ok(), "the writer goes on");
+        assert_eq!(count(&other, "sum(n) FROM t"), 6, "and the panic left nothing behind");
+        assert_eq!(count(&other, "sum(n) FROM dutiful_tally"), 3, "each is counted once");
+    }
+
+    #[test]
+    fn many_callers_behind_a_failing_one_still_share_a_commit() {
+        let (writer, other, _dir) = desk();
+        other.execute_batch("BEGIN IMMEDIATE").expect("the lock is free");
+        let all: Vec<_> = (0..50).map(|n| insert(&writer, if n == 30 { 7 } else { n })).collect();
+        let before = count(&other, "data_version FROM pragma_data_version");
+        other.execute_batch("COMMIT").expect("it ends");
+        let failed = all.into_iter().map(answer).filter(Result::is_err).count();
+        assert_eq!((failed, count(&other, "count(*) FROM t")), (1, 49));
+        let commits = count(&other, "data_version FROM pragma_data_version") - before;
+        assert!(commits <= 3, "{commits} commits for 50 callers");
+    }
+
+    #[test]
+    fn a_lock_held_for_long_costs_the_waiting_time_once_not_once_a_caller() {
+        let (writer, other, _dir) = desk();
+        other.execute_batch("BEGIN IMMEDIATE").expect("the lock is free");
+        let all: Vec<_> = (0..20).map(|n| insert(&writer, n)).collect();
+        let begun = std::time::Instant::now();
+        for asked in all {
+            assert!(matches!(answer(asked), Err(StoreError::Busy { .. })));
+        }
+        // The first comes alone, the others wait together behind it.
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        other.execute_batch("COMMIT").expect("it ends");
+        assert!(answer(insert(&writer, 1)).is_ok(), "by itself again");
+    }
+
+    #[test]
+    fn a_reader_survives_a_panic_and_an_error_without_keeping_its_snapshot() {
+        let (_writer, other, dir) = desk();
+        let conn = Connection::open(dir.path().join("t.db")).expect("it opens");
+        let readers = Readers::start(vec![conn], &Clock::machine()).expect("they start");
+        let wrong = readers.ask(|conn, _| -> Result<(), Trouble> {
+            conn.query_row("SELECT count(*) FROM t", [], |_| Ok(()))?;
+            panic!("a mistake")
+        });
+        assert!(answer(wrong).is_err());
+        other.execute("INSERT INTO t VALUES (1)", []).expect("it is stored");
+        let seen = readers.ask(|conn, _| Ok(count(conn, "count(*) FROM t")));
+        assert_eq!(answer(seen).expect("it reads on"), 1, "in a new snapshot");
     }
 }
