@@ -82,3 +82,8 @@ pub use store::{
 };
 pub use telemetry::{Event, Observer, Run, correlate};
 pub use worker::{Report, Worker, WorkerHandle, shutdown_signal};
+
+/// The README's program, compiled with the tests of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
