@@ -60,10 +60,16 @@ impl History {
         self.signals(Kind::Killed).map(|entry| (entry.pid, entry.at)).collect()
     }
 
-    /// Returns the processes that were killed or stopped, so that their leases may have expired.
+    /// Returns the processes whose leases may have expired: those that were killed or stopped, and
+    /// those that could not renew and fenced themselves (a disk may stand still for seconds).
     pub fn disturbed(&self) -> HashSet<u32> {
         let both = self.signals(Kind::Killed).chain(self.signals(Kind::Stopped));
-        both.map(|entry| entry.pid).collect()
+        both.chain(self.signals(Kind::SelfFenced)).map(|entry| entry.pid).collect()
+    }
+
+    /// Returns how many handlers were cancelled by workers that could not renew.
+    pub fn self_fenced(&self) -> u64 {
+        self.signals(Kind::SelfFenced).map(|entry| entry.nonce.max(0) as u64).sum()
     }
 
     /// Returns how many slots the killed and stopped processes had in all.

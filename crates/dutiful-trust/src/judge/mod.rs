@@ -35,8 +35,9 @@ const SENTENCES_MAX: usize = 40;
 pub struct Rules {
     /// The lease of its workers, in µs.
     pub lease_us: i64,
-    /// True when live workers must keep their leases: a stall needs a kill. (A process stopped
-    /// while it holds the file's write lock keeps all others from renewing.)
+    /// True when live workers must keep their leases: a stall needs a kill, or a worker that says
+    /// that it could not renew. (A process stopped while it holds the file's write lock keeps all
+    /// others from renewing.)
     pub only_the_killed_stall: bool,
     /// A handler whose lease was lost while its process stood still hears of it within this many
     /// µs of its awakening.
@@ -71,9 +72,10 @@ pub struct Verdict {
     pub extra_starts: u64,
     /// Of those, after a stall.
     pub repeats: u64,
-    /// How many there may have been: what killed and stopped processes could run.
+    /// How many there may have been: what killed and stopped processes could run, and what workers
+    /// cancelled that could not renew.
     pub repeats_max: u64,
-    /// How many leases may have stalled: what killed and stopped processes could hold.
+    /// How many leases may have stalled: what those processes could hold.
     pub stalled_max: u64,
     /// Jobs whose work was done more than once (at-least-once; 0 where it commits with the job).
     pub double_effects: u64,
@@ -193,8 +195,8 @@ fn figures(history: &History, state: &FinalState) -> Verdict {
         dead: standing(Place::Dead, |_| true),
         starts: history.count(Kind::Start),
         extra_starts: extra.sum(),
-        repeats_max: history.slots_lost() * RUNS_PER_SLOT,
-        stalled_max: history.slots_lost() * LEASES_PER_SLOT,
+        repeats_max: history.slots_lost() * RUNS_PER_SLOT + history.self_fenced(),
+        stalled_max: history.slots_lost() * LEASES_PER_SLOT + history.self_fenced(),
         double_effects: double.count() as u64,
         stalled: logged(code::STALLED)
             + standing(Place::Dead, |reason| reason == code::QUARANTINED),
@@ -202,7 +204,7 @@ fn figures(history: &History, state: &FinalState) -> Verdict {
         failed: logged(code::FAILED),
         accepted: history.count(Kind::DoneOk),
         refused: history.count(Kind::DoneLost),
-        self_fenced: history.signals(Kind::SelfFenced).map(|entry| entry.nonce as u64).sum(),
+        self_fenced: history.self_fenced(),
         cancelled_seen: history.count(Kind::CancelledSeen),
         counter: state.counter,
         killed: history.signals(Kind::Killed).count() as u64,

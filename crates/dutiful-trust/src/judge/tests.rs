@@ -329,6 +329,10 @@ fn j6_names_a_stall_of_a_process_that_nobody_touched() {
     let mut unknown = Case::killed_once();
     unknown.state.pids.clear();
     unknown.breaks("J6");
+    let mut fenced = Case::killed_once();
+    fenced.state.pids.insert(WORKER, PID + 1);
+    fenced.signal(Kind::SelfFenced, PID + 1, 1_000_000);
+    assert_eq!(fenced.judge().violations, Vec::<String>::new(), "it said so itself");
 }
 
 #[test]
