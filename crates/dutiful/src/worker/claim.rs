@@ -22,6 +22,9 @@ const AHEAD_MAX: usize = 2000;
 const AHEAD_FOR: Duration = Duration::from_millis(20);
 /// … and what waited here for this long is given back to others.
 const AHEAD_WAITS_MAX: Duration = Duration::from_secs(1);
+/// One more is claimed ahead for so many runs that were seen, so that one quick job at the start
+/// does not speak for thousands that follow.
+const RUNS_PER_AHEAD: u64 = 4;
 /// Most jobs in one claim.
 const CLAIM_MAX: usize = 1000;
 /// Most bytes of payload in one claim.
@@ -112,7 +115,8 @@ fn prefetch(pool: &Pool) -> usize {
     if ran > moment {
         return 0;
     }
-    (pool.slots as u64).saturating_mul(moment / ran).min(AHEAD_MAX as u64) as usize
+    let known = pool.runs.load(Ordering::Relaxed) / RUNS_PER_AHEAD;
+    (pool.slots as u64).saturating_mul(moment / ran).min(known).min(AHEAD_MAX as u64) as usize
 }
 
 /// Shares a budget that is too small for all: strictly in order, or by weight, each at least one.

@@ -82,6 +82,8 @@ pub(super) struct Pool {
     pub(super) running: AtomicUsize,
     /// Moving average of a run's time in µs; `u64::MAX` while nothing ran.
     pub(super) ran_us: AtomicU64,
+    /// Runs so far; a few of them do not say much about the next ones.
+    pub(super) runs: AtomicU64,
 }
 
 impl Pool {
@@ -147,6 +149,7 @@ impl Engine {
             buffer: Mutex::default(),
             running: AtomicUsize::new(0),
             ran_us: AtomicU64::new(u64::MAX),
+            runs: AtomicU64::new(0),
         };
         Arc::new(Self {
             worker: WorkerId::random(),

@@ -250,4 +250,5 @@ fn note_time(pool: &Pool, ran: Duration) {
         before => before - (before - ran) / 8,
     };
     pool.ran_us.store(average, Ordering::Relaxed);
+    pool.runs.fetch_add(1, Ordering::Relaxed);
 }

@@ -104,9 +104,10 @@ impl Settings {
         self.lease / 6
     }
 
-    /// How long a leadership lasts without renewal.
+    /// How long a leadership lasts without renewal: well under a lease, so that a leader that died
+    /// with its jobs is replaced before they are due for rescue.
     pub(super) fn leader_ttl(&self) -> Duration {
-        self.lease.min(LEADER_MAX)
+        (self.lease / 2).min(LEADER_MAX)
     }
 
     /// A worker that could not renew for this long stops its handlers itself.
