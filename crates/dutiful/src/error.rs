@@ -228,6 +228,14 @@ pub enum StoreError {
         /// What to do instead.
         advice: &'static str,
     },
+    /// A panic in the store's own code; what it was about was rolled back, the store goes on.
+    #[error("use the store: a mistake in its code was caught ({0}); please report it")]
+    Mistake(String),
+    /// The caller's own transaction began with a read, and cannot write any more.
+    #[error(
+        "write in this transaction: another connection has written since it began, or is writing; begin it with TransactionBehavior::Immediate and run it again"
+    )]
+    Stale,
     /// The store was closed.
     #[error("use the store: it is closed")]
     Closed,

@@ -9,6 +9,7 @@ promises![
     an_unknown_version_is_refused,
     a_newer_schema_is_refused_and_left_alone,
     two_that_migrate_at_once_agree,
+    a_refused_one_spoils_nothing_that_is_under_way,
 ];
 
 async fn migrating_to_where_it_is_changes_nothing(lab: Lab) -> Kept {
@@ -101,5 +102,22 @@ async fn two_that_migrate_at_once_agree(lab: Lab) -> Kept {
         client.expect("it has a file")?.enqueue_raw("task", "{}").await?;
     }
     assert_eq!(lab.store.stats().await?.totals.pending, 3);
+    Ok(())
+}
+
+async fn a_refused_one_spoils_nothing_that_is_under_way(lab: Lab) -> Kept {
+    for _ in 0..20 {
+        let job = lab.active().await;
+        let end = lab.finish(&job, End::Completed(None));
+        let (ended, refused, more) = tokio::join!(
+            lab.store.finish(lab.worker, vec![end]),
+            lab.store.migrate(Some(99)),
+            lab.store.enqueue(vec![crate::harness::job()]),
+        );
+        assert_eq!(ended?, [Held::Yes], "it was not committed by somebody else's verb");
+        assert!(refused.is_err());
+        assert_eq!(more?[0].outcome, EnqueueOutcome::New);
+    }
+    assert_eq!(lab.store.stats().await?.totals.completed, 20, "each is counted");
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! and within a few ms of a commit by any other connection, by polling SQLite's `data_version`.
 
 use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -15,16 +16,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(3);
 /// A counter of rings that can be awaited.
 pub(super) struct Doorbell {
     rings: watch::Sender<u64>,
-    sleepers: Mutex<usize>,
+    sleepers: Mutex<Sleepers>,
     somebody: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Sleepers {
+    asleep: usize,
+    closed: bool,
 }
 
 impl Doorbell {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             rings: watch::Sender::new(1),
-            sleepers: Mutex::new(0),
+            sleepers: Mutex::default(),
             somebody: Condvar::new(),
+            thread: Mutex::new(None),
         })
     }
 
@@ -49,10 +58,18 @@ impl Doorbell {
     /// Starts the thread that watches for commits of other connections; it ends with the bell.
     pub(super) fn watch(self: &Arc<Self>, conn: Connection) -> std::io::Result<()> {
         let bell = Arc::downgrade(self);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("dutiful-doorbell".into())
             .spawn(move || look_for_commits(&bell, &conn))?;
+        *lock(&self.thread) = Some(thread);
         Ok(())
+    }
+
+    /// Stops to watch; returns the thread, whose connection goes with it.
+    pub(super) fn close(&self) -> Option<JoinHandle<()>> {
+        lock(&self.sleepers).closed = true;
+        self.somebody.notify_one();
+        lock(&self.thread).take()
     }
 }
 
@@ -60,7 +77,7 @@ struct Asleep<'a>(&'a Doorbell);
 
 impl<'a> Asleep<'a> {
     fn new(bell: &'a Doorbell) -> Self {
-        *lock(&bell.sleepers) += 1;
+        lock(&bell.sleepers).asleep += 1;
         bell.somebody.notify_one();
         Self(bell)
     }
@@ -68,7 +85,7 @@ impl<'a> Asleep<'a> {
 
 impl Drop for Asleep<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.sleepers) -= 1;
+        lock(&self.0.sleepers).asleep -= 1;
     }
 }
 
@@ -79,7 +96,10 @@ fn look_for_commits(bell: &Weak<Doorbell>, conn: &Connection) {
     let mut seen = 0;
     while let Some(bell) = bell.upgrade() {
         let sleepers = lock(&bell.sleepers);
-        if *sleepers == 0 {
+        if sleepers.closed {
+            return;
+        }
+        if sleepers.asleep == 0 {
             let _ = bell.somebody.wait_timeout(sleepers, STILL_THERE);
             continue;
         }

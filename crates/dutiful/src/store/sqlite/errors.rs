@@ -34,7 +34,8 @@ impl From<rusqlite::Error> for Trouble {
             }
             Some(ErrorCode::DiskFull) => StoreError::Full,
             Some(ErrorCode::ReadOnly) => {
-                StoreError::ReadOnly("the file or its directory is read-only; allow writing".into())
+                let text = "the connection, the file or its directory is read-only; allow writing";
+                StoreError::ReadOnly(text.into())
             }
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(text),
             _ if is_full(&error) => StoreError::Full,

@@ -16,6 +16,27 @@ pub(super) const NEWEST: i64 = VERSIONS.len() as i64;
 /// Brings the schema to `target` (`None`: up to the newest). Concurrent starters wait for each
 /// other at BEGIN IMMEDIATE, and the second finds nothing left to do.
 pub(super) fn migrate(conn: &Connection, target: Option<i64>) -> Result<Migrated, Trouble> {
+    if plan(conn, target)?.is_none() {
+        return within(conn, target);
+    }
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let moved = within(conn, target);
+    conn.execute_batch(if moved.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    moved
+}
+
+/// The same within a transaction that has begun and is the caller's to end.
+pub(super) fn within(conn: &Connection, target: Option<i64>) -> Result<Migrated, Trouble> {
+    let Some(Migrated { from, to }) = plan(conn, target)? else {
+        let here = version(conn)?;
+        return Ok(Migrated { from: here, to: here });
+    };
+    step_all(conn, from, to)?;
+    Ok(Migrated { from, to })
+}
+
+/// Returns what is to be done, `None` when that is nothing.
+fn plan(conn: &Connection, target: Option<i64>) -> Result<Option<Migrated>, Trouble> {
     let from = version(conn)?;
     if from > NEWEST {
         return Err(StoreError::Newer { found: from, known: NEWEST }.into());
@@ -25,17 +46,10 @@ pub(super) fn migrate(conn: &Connection, target: Option<i64>) -> Result<Migrated
         let text = format!("there is no schema version {to}; this program knows 0 to {NEWEST}");
         return Err(StoreError::ReadOnly(text).into());
     }
-    if from == to {
-        return Ok(Migrated { from, to });
-    }
-    conn.execute_batch("BEGIN IMMEDIATE")?;
-    let moved = step_all(conn, to);
-    conn.execute_batch(if moved.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-    moved.map(|from| Migrated { from, to })
+    Ok((from != to).then_some(Migrated { from, to }))
 }
 
-fn step_all(conn: &Connection, to: i64) -> Result<i64, Trouble> {
-    let from = version(conn)?;
+fn step_all(conn: &Connection, from: i64, to: i64) -> Result<(), Trouble> {
     for next in from..to {
         conn.execute_batch(VERSIONS[next as usize].0)?;
     }
@@ -47,7 +61,7 @@ fn step_all(conn: &Connection, to: i64) -> Result<i64, Trouble> {
          DELETE FROM dutiful_schema;",
     )?;
     conn.execute("INSERT INTO dutiful_schema (version) VALUES (?1)", params![to])?;
-    Ok(from)
+    Ok(())
 }
 
 /// Returns the version of the schema in this file, 0 without one.

@@ -11,6 +11,7 @@ mod look;
 mod migrate;
 mod open;
 mod presence;
+mod readers;
 mod statements;
 mod tally;
 mod turns;
@@ -29,9 +30,10 @@ pub use self::within::{CompleteWithin, EnqueueWithin};
 
 use self::doorbell::Doorbell;
 use self::errors::Trouble;
+use self::readers::Readers;
 use self::statements::prepare;
 use self::upkeep::Suspects;
-use self::writer::{Readers, Time, Txn, Writer, lock};
+use self::writer::{Time, Txn, Writer, lock};
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::store::{Facts, Reply};
@@ -47,6 +49,7 @@ pub struct SqliteStore {
     bell: Arc<Doorbell>,
     /// Canonical; `None` in memory.
     path: Option<PathBuf>,
+    file: Option<open::Identity>,
     facts: Facts,
     /// For work inside the user's own transactions.
     time: Mutex<Time>,
@@ -87,16 +90,19 @@ impl SqliteStore {
         let no_thread = |error: std::io::Error| StoreError::Unavailable(error.to_string());
         let bell = Doorbell::new();
         let mut readers = None;
+        let file = path.as_deref().map(open::Identity::of).transpose().map_err(no_thread)?;
         if let Some(path) = &path {
             let conns: Result<Vec<_>, _> = (0..READERS).map(|_| open::reader(path)).collect();
             readers = Some(Readers::start(conns?, &clock).map_err(no_thread)?);
             bell.watch(open::reader(path)?).map_err(no_thread)?;
         }
         Ok(Self {
-            writer: Writer::start(conn, clock.clone(), bell.clone()).map_err(no_thread)?,
+            writer: Writer::start(conn, file.clone(), clock.clone(), bell.clone())
+                .map_err(no_thread)?,
             readers,
             bell,
             path,
+            file,
             facts,
             time: Mutex::new(Time { clock, last: Timestamp::default() }),
             suspects: Arc::default(),
@@ -199,17 +205,32 @@ fn is_alive(pid: i32) -> bool {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        // Not waited for: the threads end when they have done what was asked.
         if let Some(readers) = &self.readers {
-            readers.close();
+            drop(readers.close());
         }
+        drop(self.bell.close());
     }
 }
 
-/// Closes what reads first, so that the writer's connection is the last and leaves no WAL behind.
-fn close(store: &SqliteStore) {
-    if let Some(readers) = &store.readers {
-        readers.close();
-    }
-    store.writer.close();
+/// Lets go of the file: refuses new work at once, waits (on a thread of its own, for it can take
+/// as long as a lock is held) until all that was asked is done.
+async fn close(store: &SqliteStore) {
+    let writer = store.writer.close();
+    let mut readers = store.readers.as_ref().map(Readers::close).unwrap_or_default();
+    readers.extend(store.bell.close());
     lock(&store.suspects).clear();
+    let (to, closed) = oneshot::channel();
+    let wait = move || {
+        for thread in readers {
+            // A panic in a thread was reported already.
+            let _ = thread.join();
+        }
+        // The writer's connection goes last, for the last one leaves no WAL behind.
+        drop(writer.map(std::thread::JoinHandle::join));
+        let _ = to.send(());
+    };
+    if std::thread::Builder::new().name("dutiful-close".into()).spawn(wait).is_ok() {
+        let _ = closed.await;
+    }
 }

@@ -2,14 +2,18 @@
 //! it.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Access, access};
 
 use super::errors::{BUSY_MAX, Trouble};
+use super::writer::lock;
+use crate::clock::BootTime;
 use crate::error::StoreError;
 
 /// The oldest SQLite without the WAL-reset corruption.
@@ -63,6 +67,9 @@ impl Target {
 /// Looks at the file before SQLite does, makes it with mode 0600 when it is not there, and returns
 /// its canonical path.
 pub(super) fn prepare_file(path: &Path, target: &Target) -> Result<PathBuf, StoreError> {
+    // One at a time: whoever makes the file closes it again before anybody else here opens it.
+    static PREPARING: Mutex<()> = Mutex::new(());
+    let _alone = lock(&PREPARING);
     let wrong = |reason: String| StoreError::Open { path: path.into(), reason };
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => {
@@ -73,9 +80,11 @@ pub(super) fn prepare_file(path: &Path, target: &Target) -> Result<PathBuf, Stor
         }
         Ok(meta) if !meta.is_file() => return Err(wrong("it is not a regular file".into())),
         Ok(_) => {
-            // Opening to write asks the file's mode; SQLite alone would quietly read on.
-            let opened = OpenOptions::new().read(true).write(true).open(path);
-            opened.map_err(|e| wrong(format!("{e}; allow reading and writing")))?;
+            // Asked, for SQLite alone would quietly read on; but not by opening it: to close any
+            // descriptor of a file drops the locks that this process holds on it (POSIX), those of
+            // another client too, and then another process takes the WAL from under us.
+            access(path, Access::READ_OK | Access::WRITE_OK)
+                .map_err(|e| wrong(format!("{e}; allow reading and writing")))?;
         }
         Err(_) => {
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -130,7 +139,7 @@ fn set_up_writer(conn: &mut Connection, target: &Target) -> Result<(), Trouble> 
     keep_plans(conn)?;
     conn.pragma_update(None, "page_size", 4096)?;
     if target.path.is_some() {
-        let mode: String = conn.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))?;
+        let mode = switch_to_wal(conn)?;
         if mode != "wal" {
             let reason = format!("its journal mode is {mode}, and WAL was refused");
             return Err(StoreError::Unavailable(reason).into());
@@ -151,6 +160,49 @@ fn set_up_writer(conn: &mut Connection, target: &Target) -> Result<(), Trouble> 
         })?;
     }
     Ok(())
+}
+
+/// Of several who open a new file at once some are turned away without the busy handler being
+/// asked, so they are made to try again here.
+fn switch_to_wal(conn: &Connection) -> Result<String, Trouble> {
+    let begun = BootTime::now();
+    loop {
+        let mode = conn.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0));
+        match mode.map_err(Trouble::from) {
+            Err(Trouble(StoreError::Busy { .. })) if BootTime::now().since(begun) < BUSY_MAX => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Which file was opened, to notice when it is deleted or replaced: what is written then is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(super) fn of(path: &Path) -> std::io::Result<Self> {
+        let meta = fs::metadata(path)?;
+        Ok(Self { path: path.into(), device: meta.dev(), inode: meta.ino() })
+    }
+
+    /// Says no when the path no longer leads to this file.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        if Self::of(&self.path).is_ok_and(|now| now == *self) {
+            return Ok(());
+        }
+        Err(StoreError::Open {
+            path: self.path.clone(),
+            reason: "it was deleted, moved or replaced while it was in use; put it back, or start \
+                     the program anew"
+                .into(),
+        })
+    }
 }
 
 /// Opens a connection that only reads.

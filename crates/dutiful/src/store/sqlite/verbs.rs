@@ -160,20 +160,14 @@ impl Store for SqliteStore {
     }
 
     fn migrate(&self, version: Option<i64>) -> Reply<'_, Migrated> {
-        // A migration is a transaction of its own, so it leaves the writer's and begins it anew.
-        self.write(1, move |txn| {
-            txn.conn.execute_batch("COMMIT")?;
-            let migrated = migrate::migrate(txn.conn, version);
-            txn.conn.execute_batch("BEGIN IMMEDIATE")?;
-            migrated
-        })
+        self.write(1, move |txn| migrate::within(txn.conn, version))
     }
 
     fn close(&self) -> Reply<'_, ()> {
         let checked = self.check_process();
         Box::pin(async move {
             checked?;
-            close(self);
+            close(self).await;
             Ok::<(), StoreError>(())
         })
     }

@@ -32,17 +32,38 @@ impl SqliteStore {
     fn run_within<T>(
         &self,
         tx: &Transaction<'_>,
-        verb: impl FnOnce(&mut Txn<'_>) -> Result<T, Trouble>,
+        verb: impl Fn(&mut Txn<'_>) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
         self.check_process()?;
         self.check_same_file(tx)?;
+        if let Some(file) = &self.file {
+            file.check()?;
+        }
         let (mut tally, mut names, mut ring) = (Tally::default(), Names::default(), false);
         let now = lock(&self.time).now();
         let mut txn = Txn { conn: tx, now, tally: &mut tally, names: &mut names, ring: &mut ring };
-        let answer = verb(&mut txn)?;
-        tally.write(tx)?;
+        // A savepoint, so that a failure leaves nothing half done in a transaction that the caller
+        // may commit all the same.
+        let mut run = || -> Result<T, Trouble> {
+            tx.execute_batch("SAVEPOINT dutiful_within")?;
+            let answer = verb(&mut txn)?;
+            txn.tally.write(tx)?;
+            Ok(answer)
+        };
+        let answer = run();
+        let end = match &answer {
+            Ok(_) => "RELEASE dutiful_within",
+            Err(_) => "ROLLBACK TO dutiful_within; RELEASE dutiful_within",
+        };
+        let ended = tx.execute_batch(end).map_err(Trouble::from);
         // The bell rings when the commit changes `data_version`: before it there is nothing to see.
-        Ok(answer)
+        match answer {
+            Ok(answer) => ended.map(|()| answer).map_err(StoreError::from),
+            // A transaction that holds no write lock yet cannot wait for it once it has read.
+            Err(Trouble(StoreError::Busy { .. })) => Err(StoreError::Stale),
+            // If the savepoint is gone too, SQLite has rolled back all of it.
+            Err(trouble) => Err(trouble.into()),
+        }
     }
 
     fn check_same_file(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {

@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -88,7 +87,7 @@ impl<T: Send, F: FnMut(&mut Txn<'_>) -> Result<T, Trouble> + Send> Work for Ask<
 }
 
 /// Turns a panic into an error of its caller: the thread belongs to all of them.
-fn survive<T>(run: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+pub(super) fn survive<T>(run: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
@@ -392,75 +391,6 @@ fn next_batch(shared: &(Mutex<Inbox>, Condvar)) -> (Vec<Waiting>, bool) {
     (batch, waited)
 }
 
-type Look = Box<dyn FnOnce(&Connection, Timestamp) + Send>;
-
-/// Threads with read-only connections; a reader never holds a snapshot between two questions.
-pub(super) struct Readers {
-    to: Mutex<Option<Sender<Look>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-impl Readers {
-    pub(super) fn start(conns: Vec<Connection>, clock: &Clock) -> std::io::Result<Self> {
-        let (to, from) = channel::<Look>();
-        let from = Arc::new(Mutex::new(from));
-        let mut threads = Vec::with_capacity(conns.len());
-        for conn in conns {
-            let (from, clock) = (from.clone(), clock.clone());
-            let thread = std::thread::Builder::new().name("dutiful-reader".into());
-            threads.push(thread.spawn(move || serve_reads(&conn, &from, &clock))?);
-        }
-        Ok(Self { to: Mutex::new(Some(to)), threads: Mutex::new(threads) })
-    }
-
-    pub(super) fn ask<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Connection, Timestamp) -> Result<T, Trouble> + Send + 'static,
-    ) -> oneshot::Receiver<Result<T, StoreError>> {
-        let (to, answer) = oneshot::channel();
-        let look: Look = Box::new(move |conn, now| {
-            // A caller that went away no longer wants the answer.
-            let _ = to.send(in_snapshot(conn, |conn| look(conn, now)).map_err(StoreError::from));
-        });
-        if let Some(readers) = &*lock(&self.to) {
-            // Fails only when the threads ended; then the dropped sender answers for us.
-            let _ = readers.send(look);
-        }
-        answer
-    }
-
-    /// Takes no more questions; the threads answer those they have, then end.
-    pub(super) fn close(&self) -> Vec<JoinHandle<()>> {
-        lock(&self.to).take();
-        std::mem::take(&mut *lock(&self.threads))
-    }
-}
-
-/// Runs several reads of one answer in one snapshot, which ends with it whatever happens: one left
-/// open would keep the WAL from ever being cut back.
-fn in_snapshot<T>(
-    conn: &Connection,
-    look: impl FnOnce(&Connection) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    conn.prepare_cached("BEGIN")?.execute([])?;
-    let answer = survive(|| look(conn));
-    // After some errors SQLite has ended it already.
-    if !conn.is_autocommit() {
-        conn.prepare_cached("ROLLBACK")?.execute([])?;
-    }
-    answer
-}
-
-fn serve_reads(conn: &Connection, from: &Mutex<Receiver<Look>>, clock: &Clock) {
-    loop {
-        let next = lock(from).recv();
-        match next {
-            Ok(look) => look(conn, clock.now()),
-            Err(_) => return,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -470,12 +400,13 @@ mod tests {
         let open = || Connection::open(dir.path().join("t.db")).expect("it opens");
         let (conn, other) = (open(), open());
         conn.execute_batch(
-            "PRAGMA journal_mode = wal; CREATE TABLE t (n UNIQUE);
-             CREATE TABLE dutiful_tally (seq INTEGER PRIMARY KEY, queue, type, event, n, ran, waited);",
+            "PRAGMA journal_mode = wal; CREATE TABLE t (n UNIQUE); CREATE TABLE dutiful_tally
+             (seq INTEGER PRIMARY KEY, queue, type, event, n, ran, waited);",
         )
         .expect("the tables are made");
         conn.busy_timeout(Duration::from_millis(300)).expect("it is set");
-        let writer = Writer::start(conn, None, Clock::machine(), Doorbell::new()).expect("it starts");
+        let writer =
+            Writer::start(conn, None, Clock::machine(), Doorbell::new()).expect("it starts");
         (writer, other, dir)
     }
 
@@ -541,20 +472,5 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         other.execute_batch("COMMIT").expect("it ends");
         assert!(answer(insert(&writer, 1)).is_ok(), "by itself again");
-    }
-
-    #[test]
-    fn a_reader_survives_a_panic_and_an_error_without_keeping_its_snapshot() {
-        let (_writer, other, dir) = desk();
-        let conn = Connection::open(dir.path().join("t.db")).expect("it opens");
-        let readers = Readers::start(vec![conn], &Clock::machine()).expect("they start");
-        let wrong = readers.ask(|conn, _| -> Result<(), Trouble> {
-            conn.query_row("SELECT count(*) FROM t", [], |_| Ok(()))?;
-            panic!("a mistake")
-        });
-        assert!(answer(wrong).is_err());
-        other.execute("INSERT INTO t VALUES (1)", []).expect("it is stored");
-        let seen = readers.ask(|conn, _| Ok(count(conn, "count(*) FROM t")));
-        assert_eq!(answer(seen).expect("it reads on"), 1, "in a new snapshot");
     }
 }
