@@ -125,6 +125,9 @@ pub enum AttemptOutcome {
 pub struct Filter {
     /// In this state.
     pub state: Option<State>,
+    /// Not at their end: pending, scheduled, failed, active or stalled. They are looked for in all
+    /// of these at once, so that none is missed on its way from one to another.
+    pub live: bool,
     /// In this queue.
     pub queue: Option<Name>,
     /// Of this type.

@@ -100,6 +100,7 @@ impl Which {
             job_type: name("type", &self.job_type)?,
             before: self.before,
             limit: Some(usize::from(self.limit)),
+            ..Filter::default()
         })
     }
 }

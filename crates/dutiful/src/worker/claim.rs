@@ -12,7 +12,7 @@ use super::engine::{Buffered, Engine, Held, Pool, backoff, lock};
 use super::execute;
 use crate::clock::BootTime;
 use crate::inspect::Filter;
-use crate::job::{Delivery, State};
+use crate::job::Delivery;
 use crate::store::{ClaimRequest, Claimed, End, Lane};
 use crate::telemetry::{Event, Run};
 
@@ -221,23 +221,32 @@ async fn nothing_left(engine: &Engine) -> bool {
     if !lock(&engine.held).is_empty() || engine.running() > 0 || engine.unwritten() > 0 {
         return false;
     }
-    let states = [State::Pending, State::Scheduled, State::Failed, State::Active, State::Stalled];
     for pool in &engine.pools {
         for job_type in engine.types.iter() {
-            for state in states {
-                let filter = Filter {
-                    state: Some(state),
-                    queue: Some(pool.queue.clone()),
-                    job_type: Some(job_type.clone()),
-                    limit: Some(1),
-                    ..Filter::default()
-                };
-                match engine.store().list(filter).await {
-                    Ok(page) if page.jobs.is_empty() && page.next.is_none() => {}
-                    _ => return false,
-                }
+            let filter = Filter {
+                live: true,
+                queue: Some(pool.queue.clone()),
+                job_type: Some(job_type.clone()),
+                limit: Some(1),
+                ..Filter::default()
+            };
+            if !finds_nothing(engine, filter).await {
+                return false;
             }
         }
     }
     true
+}
+
+/// Looks through all pages: jobs of others may fill the first ones. What is live stays on its page,
+/// for pages go by id.
+async fn finds_nothing(engine: &Engine, mut filter: Filter) -> bool {
+    loop {
+        match engine.store().list(filter.clone()).await {
+            Ok(page) if !page.jobs.is_empty() => return false,
+            Ok(page) if page.next.is_none() => return true,
+            Ok(page) => filter.before = page.next,
+            Err(_) => return false,
+        }
+    }
 }

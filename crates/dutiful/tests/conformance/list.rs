@@ -6,6 +6,8 @@ promises![
     pages_run_from_the_newest_to_the_oldest,
     a_page_has_fifty_jobs_and_at_most_a_thousand,
     every_state_has_its_filter,
+    live_jobs_are_those_not_at_their_end,
+    live_jobs_on_the_move_are_never_missed,
     filters_by_queue_and_type_alone_and_together,
     an_empty_store_has_an_empty_page,
     a_cursor_that_nobody_has_is_fine,
@@ -63,6 +65,45 @@ async fn every_state_has_its_filter(lab: Lab) -> Kept {
         assert_eq!(seen, [id], "{state}");
     }
     assert_eq!(all(&lab, Filter::default()).await?.len(), State::ALL.len());
+    Ok(())
+}
+
+async fn live_jobs_are_those_not_at_their_end(lab: Lab) -> Kept {
+    let mut given = vec![lab.in_state(State::Stalled).await];
+    for state in [State::Pending, State::Scheduled, State::Failed, State::Active] {
+        given.push(lab.in_state(state).await);
+    }
+    for state in [State::Completed, State::Cancelled, State::Dead] {
+        lab.in_state(state).await;
+    }
+    given.sort();
+    given.reverse();
+    let live = Filter { live: true, ..Filter::default() };
+    assert_eq!(all(&lab, live.clone()).await?, given);
+    assert_eq!(all(&lab, Filter { limit: Some(2), ..live.clone() }).await?, given);
+    let dead = Filter { state: Some(State::Dead), ..live.clone() };
+    assert!(all(&lab, dead).await?.is_empty(), "dead and live at a time is nobody");
+    let other = Filter { queue: Some(name("other")), ..live };
+    assert!(all(&lab, other).await?.is_empty());
+    Ok(())
+}
+
+async fn live_jobs_on_the_move_are_never_missed(lab: Lab) -> Kept {
+    let id = lab.put_one(job()).await;
+    let mover = async {
+        for _ in 0..200 {
+            let active = lab.claim_one().await;
+            lab.end(&active, End::Released).await;
+        }
+    };
+    let look = async {
+        for _ in 0..200 {
+            let filter = Filter { live: true, ..Filter::default() };
+            let page = lab.store.list(filter).await.expect("the page is read");
+            assert_eq!(page.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [id]);
+        }
+    };
+    tokio::join!(mover, look);
     Ok(())
 }
 

@@ -226,7 +226,7 @@ fn logged_outcome(code: i64) -> AttemptOutcome {
 
 pub(super) fn list(conn: &Connection, filter: &Filter, now: Timestamp) -> Result<Page, Trouble> {
     let limit = filter.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let from = filter.state.map_or("any", State::as_str);
+    let from = filter.state.map_or(if filter.live { "live" } else { "any" }, State::as_str);
     let before = filter.before.unwrap_or(JobId::from_bytes([0xFF; 16]));
     let mut ids = prepare(conn, "list", from)?;
     // Statements that do not ask the time have one parameter.
@@ -254,7 +254,9 @@ pub(super) fn list(conn: &Connection, filter: &Filter, now: Timestamp) -> Result
 }
 
 fn fits(info: &JobInfo, filter: &Filter) -> bool {
-    filter.queue.as_ref().is_none_or(|queue| *queue == info.queue)
+    let ended = matches!(info.state, State::Completed | State::Cancelled | State::Dead);
+    !(filter.live && ended)
+        && filter.queue.as_ref().is_none_or(|queue| *queue == info.queue)
         && filter.job_type.as_ref().is_none_or(|job_type| *job_type == info.job_type)
         && filter.state.is_none_or(|state| state == info.state)
 }

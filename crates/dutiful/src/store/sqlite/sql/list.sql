@@ -4,6 +4,11 @@
 -- :any
 SELECT id FROM dutiful_job WHERE id < ?1 ORDER BY id DESC
 
+-- :live in one statement, so in one snapshot: a job that moves is in one of the three
+SELECT id FROM (SELECT id FROM dutiful_ready WHERE id < ?1
+    UNION ALL SELECT id FROM dutiful_scheduled WHERE id < ?1
+    UNION ALL SELECT id FROM dutiful_lease WHERE id < ?1) ORDER BY id DESC
+
 -- :pending
 SELECT id FROM (SELECT id FROM dutiful_ready WHERE id < ?1
     UNION ALL SELECT id FROM dutiful_scheduled WHERE id < ?1 AND reason = 3) ORDER BY id DESC
