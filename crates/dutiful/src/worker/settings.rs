@@ -15,6 +15,12 @@ const SLOTS_MAX: usize = 10_000;
 const LEASE_MIN: Duration = Duration::from_millis(300);
 /// A longer lease would leave crashed work lying for too long.
 const LEASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// A shorter poll would keep the store busy for nothing.
+const POLL_MIN: Duration = Duration::from_millis(1);
+/// A longer poll is none.
+const POLL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest time to finish after the stop.
+const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Longest leadership without renewal.
 const LEADER_MAX: Duration = Duration::from_secs(10);
 
@@ -90,6 +96,14 @@ impl Settings {
         if !(LEASE_MIN..=LEASE_MAX).contains(&self.lease) {
             let lease = self.lease;
             return refuse(format!("a lease of {lease:?} is not within 300 ms and 24 h"));
+        }
+        if !(POLL_MIN..=POLL_MAX).contains(&self.poll) {
+            let poll = self.poll;
+            return refuse(format!("a poll of {poll:?} is not within 1 ms and 24 h"));
+        }
+        if self.grace > GRACE_MAX {
+            let grace = self.grace;
+            return refuse(format!("a grace of {grace:?} is over 30 days"));
         }
         Ok(self)
     }
