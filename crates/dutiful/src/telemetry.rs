@@ -1,6 +1,7 @@
 //! What others can watch: events for observers, one span for each run, and what jobs inherit.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::id::{Fence, JobId, Name};
 use crate::store::{DeadReason, EnqueueOutcome, Failure};
 
 /// Hears of everything that happens to jobs in this process. It is called on the path of the work,
-/// so it must be quick and never block.
+/// so it must be quick and never block. If it panics, the work and other observers go on.
 pub trait Observer: Send + Sync {
     /// Takes note of an event.
     fn event(&self, event: &Event<'_>);
@@ -75,7 +76,8 @@ impl Observers {
 
     pub(crate) fn tell(&self, event: &Event<'_>) {
         for observer in &self.0 {
-            observer.event(event);
+            // A panic here would end the loop that claims, or that writes; the hook reports it.
+            let _ = catch_unwind(AssertUnwindSafe(|| observer.event(event)));
         }
     }
 
