@@ -12,6 +12,7 @@ promises![
     takes_no_more_at_most_once_jobs_than_the_lane_allows,
     a_paused_lane_gives_nothing,
     queue_names_are_compared_byte_by_byte,
+    a_crowd_of_at_most_once_jobs_is_not_walked_to_its_end,
 ];
 
 /// Puts so many jobs into a queue.
@@ -108,5 +109,19 @@ async fn queue_names_are_compared_byte_by_byte(lab: Lab) -> Kept {
         let given = fill(&lab, queue, 1).await;
         assert_eq!(lab.claim_from(queue).await.fence.id, given[0]);
     }
+    Ok(())
+}
+
+async fn a_crowd_of_at_most_once_jobs_is_not_walked_to_its_end(lab: Lab) -> Kept {
+    let once = || Record { delivery: Delivery::AtMostOnce, ..job() };
+    let given = lab.put_all((0..1500).map(|_| once()).collect()).await;
+    let last = lab.put(1).await;
+    let with = |at_most_once| {
+        let lanes = vec![Lane { queue: name("default"), limit: 600, at_most_once }];
+        ClaimRequest { lanes, ..lab.ask(600) }
+    };
+    assert!(lab.store.claim(with(0)).await?.is_empty(), "it would hold the write lock all the way");
+    assert_eq!(ids(&lab.store.claim(with(600)).await?), given[..600]);
+    assert_eq!(ids(&lab.store.claim(with(0)).await?), last, "900 are passed");
     Ok(())
 }

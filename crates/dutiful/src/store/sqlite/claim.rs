@@ -22,6 +22,9 @@ use crate::store::{ClaimRequest, Claimed, Lane};
 const FOREIGN_MAX: usize = 1000;
 /// … for this long.
 const ASIDE: Duration = Duration::from_secs(10);
+/// After so many at-most-once jobs that nobody is free for the look ends: the rest of the queue may
+/// be all of that kind, and a look holds the write lock.
+const SKIPPED_MAX: usize = 1000;
 
 /// The primary key of a row in ready, less its queue.
 #[derive(Clone, Copy)]
@@ -78,6 +81,8 @@ struct Walk {
     singles: Vec<Key>,
     at_once: Vec<(Key, Fence, u32, bool, Name)>,
     foreign: Vec<Key>,
+    /// At-most-once jobs passed over because no slot is free for them.
+    unfree: usize,
     without_record: Vec<(Key, Name)>,
 }
 
@@ -93,7 +98,7 @@ fn claim_lane(
     let mut at_most_once = lane.at_most_once;
     let mut front = prepare(txn.conn, "claim", "front")?;
     let mut rows = front.query(params![lane.queue.as_str()])?;
-    while room > 0 && !left.full && walk.foreign.len() < FOREIGN_MAX {
+    while room > 0 && !left.full && walk.foreign.len() < FOREIGN_MAX && walk.unfree < SKIPPED_MAX {
         let Some(row) = rows.next()? else { break };
         let key = Key { priority: row.get(0)?, run_at: row.get(1)?, id: job_id(row, 2)? };
         let job_type = txn.names.get(row.get_ref(3)?.as_str().unwrap_or_default());
@@ -107,12 +112,14 @@ fn claim_lane(
             walk.without_record.push((key, job_type));
             continue;
         }
-        let job = read(txn, row, key, job_type, lane, left)?;
-        let once = job.delivery == Delivery::AtMostOnce;
-        if (job.crashes > 0 && left.crashed == 0) || (once && at_most_once == 0) {
+        let once = is_at_most_once(row.get(4)?);
+        let unfree = once && at_most_once == 0;
+        if unfree || (left.crashed == 0 && row.get::<_, u32>(7)? > 0) {
             walk.broken = true;
+            walk.unfree += usize::from(unfree);
             continue;
         }
+        let job = read(txn, row, key, job_type, lane, left)?;
         if job.payload.len() > left.bytes && !claimed.is_empty() {
             left.full = true;
             break;
@@ -137,6 +144,10 @@ fn claim_lane(
     move_rows(txn, ask, lane, &walk, left)
 }
 
+fn is_at_most_once(flags: i64) -> bool {
+    flags & AT_MOST_ONCE != 0 && cfg!(not(bug = "at_most_once_leased"))
+}
+
 fn read(
     txn: &Txn<'_>,
     row: &Row<'_>,
@@ -146,7 +157,7 @@ fn read(
     left: &Budget,
 ) -> Result<Claimed, Trouble> {
     let flags: i64 = row.get(4)?;
-    let at_most_once = flags & AT_MOST_ONCE != 0 && cfg!(not(bug = "at_most_once_leased"));
+    let at_most_once = is_at_most_once(flags);
     let attempt: u32 = row.get(5)?;
     Ok(Claimed {
         fence: Fence { id: key.id, attempt: attempt.saturating_add(1), nonce: left.nonce },
