@@ -14,6 +14,7 @@ promises![
     a_failed_job_stays_failed_and_charged,
     the_last_time_is_a_time,
     the_same_time_again_changes_nothing,
+    a_job_that_was_set_aside_is_scheduled_then,
 ];
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -108,5 +109,16 @@ async fn the_same_time_again_changes_nothing(lab: Lab) -> Kept {
     }
     let totals = lab.store.stats().await?.totals;
     assert_eq!((totals.pending, totals.scheduled), (0, 1));
+    Ok(())
+}
+
+async fn a_job_that_was_set_aside_is_scheduled_then(lab: Lab) -> Kept {
+    let foreign = |_| Record { job_type: name("foreign"), ..job() };
+    let ids = lab.put_all((0..1000).map(foreign).collect()).await;
+    assert!(lab.claim(1).await.is_empty(), "a crowd that nobody here knows is set aside");
+    assert_eq!(lab.state(ids[0]).await, Some(State::Pending));
+    let tomorrow = START.plus(Duration::from_secs(24 * 3600));
+    lab.store.reschedule(vec![ids[0]], tomorrow).await?;
+    assert_eq!(lab.state(ids[0]).await, Some(State::Scheduled), "nobody can run it today");
     Ok(())
 }

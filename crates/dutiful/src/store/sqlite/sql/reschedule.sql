@@ -9,5 +9,5 @@ FROM dutiful_ready WHERE id = ?1
 -- :leave_ready ?1 id
 DELETE FROM dutiful_ready WHERE id = ?1
 
--- :move ?1 id, ?2 run_at
-UPDATE dutiful_scheduled SET run_at = ?2 WHERE id = ?1
+-- :move ?1 id, ?2 run_at; one that was set aside waits for its time now
+UPDATE dutiful_scheduled SET run_at = ?2, reason = iif(reason = 3, 0, reason) WHERE id = ?1
