@@ -12,6 +12,7 @@ promises![
     chores_of_an_old_term_are_refused,
     chores_before_any_leader_are_refused,
     of_many_candidates_one_leads,
+    a_leader_of_a_clock_that_went_back_holds_nobody_up,
 ];
 
 const TTL: Duration = Duration::from_secs(10);
@@ -104,5 +105,17 @@ async fn of_many_candidates_one_leads(lab: Lab) -> Kept {
             assert_eq!(other, first);
         }
     }
+    Ok(())
+}
+
+async fn a_leader_of_a_clock_that_went_back_holds_nobody_up(lab: Lab) -> Kept {
+    let ttl = Duration::from_secs(10);
+    lab.pass(24 * 3600);
+    let old = lab.store.lead(WorkerId(1), ttl).await?;
+    lab.clock.set(START);
+    let new = lab.store.lead(WorkerId(2), ttl).await?;
+    assert_eq!(new.leader, WorkerId(2), "the end that the first one set lies a day ahead");
+    assert!(new.term > old.term);
+    assert_eq!(lab.store.lead(WorkerId(1), ttl).await?, new);
     Ok(())
 }

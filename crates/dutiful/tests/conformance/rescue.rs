@@ -18,6 +18,7 @@ promises![
     a_thousand_long_jobs_do_not_hide_a_stalled_one,
     the_clock_may_jump_back_without_a_rescue,
     a_quarantined_job_can_be_retried,
+    a_lease_of_a_clock_that_went_back_is_rescued,
 ];
 
 async fn a_stalled_job_goes_back_into_the_queue(lab: Lab) -> Kept {
@@ -182,5 +183,18 @@ async fn a_quarantined_job_can_be_retried(lab: Lab) -> Kept {
     let seen = lab.show(active.fence.id).await;
     let log: Vec<_> = seen.attempts.iter().map(|a| a.outcome).collect();
     assert_eq!(log, [AttemptOutcome::Stalled, AttemptOutcome::Completed]);
+    Ok(())
+}
+
+async fn a_lease_of_a_clock_that_went_back_is_rescued(lab: Lab) -> Kept {
+    lab.pass(48 * 3600);
+    let (orphan, held) = (lab.active().await, lab.active().await);
+    lab.clock.set(START);
+    let fences = vec![held.fence];
+    lab.store.heartbeat(HeartbeatRequest { worker: lab.worker, fences, lease: LEASE }).await?;
+    let rescued = lab.rescue(0).await;
+    assert_eq!(rescued.len(), 1, "its end lies two days ahead, and nobody renewed it since");
+    assert_eq!(rescued[0].fence, orphan.fence);
+    assert_eq!(lab.state(held.fence.id).await, Some(State::Active));
     Ok(())
 }

@@ -17,6 +17,10 @@ use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::store::{Leadership, Promoted, RescueRequest, Rescued, Retention};
 
+/// No leader's term lasts longer without being renewed.
+const TTL_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+/// No lease lasts longer without being renewed.
+const LEASE_MAX: std::time::Duration = std::time::Duration::from_secs(25 * 60 * 60);
 /// Most jobs deleted by one prune.
 const PRUNE_ROWS: i64 = 1000;
 /// A clock of a client that made an id is ahead by less than this.
@@ -32,7 +36,10 @@ pub(super) fn lead(
         .optional()?;
     let term = match row {
         Some((leader, term, until)) if leader == worker.0 && until >= txn.now.us() => term,
-        Some((leader, term, until)) if until >= txn.now.us() => {
+        // An end that lies further ahead than any term was set before the clock went back.
+        Some((leader, term, until))
+            if (txn.now.us()..=txn.now.plus(ttl.max(TTL_MAX)).us()).contains(&until) =>
+        {
             return Ok(Leadership { leader: WorkerId(leader), term });
         }
         Some((_, term, _)) => term + 1,
@@ -111,11 +118,11 @@ pub(super) fn rescue(
         after = last.fence.id;
         for one in page {
             let first_seen = *suspects.get(&one.fence).unwrap_or(&txn.now);
+            // Kept until it is gone from lease: a transaction that is rolled back forgets nothing.
+            seen.insert(one.fence, first_seen);
             let patient = txn.now.since(first_seen) >= ask.patience;
             if (patient || cfg!(bug = "no_rescue_patience")) && rescued.len() < ask.limit {
                 rescued.push(rescue_one(txn, ask, one)?);
-            } else {
-                seen.insert(one.fence, first_seen);
             }
         }
     }
@@ -125,7 +132,9 @@ pub(super) fn rescue(
 
 fn expired(txn: &mut Txn<'_>, after: JobId, limit: usize) -> Result<Vec<Expired>, Trouble> {
     let mut statement = prepare(txn.conn, "rescue", "expired")?;
-    let mut rows = statement.query(params![txn.now.us(), after, limit.max(1) as i64])?;
+    // A lease of the time before the clock went back, which no living worker has renewed since.
+    let beyond = txn.now.plus(LEASE_MAX).us();
+    let mut rows = statement.query(params![txn.now.us(), after, limit.max(1) as i64, beyond])?;
     let mut page = Vec::new();
     while let Some(row) = rows.next()? {
         page.push(Expired {

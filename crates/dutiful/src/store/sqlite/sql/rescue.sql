@@ -2,9 +2,9 @@
 -- it holds what runs now), pages by key, and compares with the store's clock. Runs inside BEGIN
 -- IMMEDIATE after the term was checked; each move names the whole fence (?1 id, attempt, ?3 nonce).
 
--- :expired ?1 now, ?2 ids above this, ?3 limit
+-- :expired ?1 now, ?2 ids above this, ?3 limit, ?4 an end that no lease of today can have
 SELECT id, attempt, nonce, until, worker, claimed_at, crashes, queue, type, flags, cancel
-FROM dutiful_lease WHERE until < ?1 AND id > ?2 ORDER BY id LIMIT ?3
+FROM dutiful_lease WHERE (until < ?1 OR until > ?4) AND id > ?2 ORDER BY id LIMIT ?3
 
 -- :to_ready ?4 now
 INSERT OR IGNORE INTO dutiful_ready (queue, priority, run_at, id, type, flags, attempt, failures,
