@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::engine::{Buffered, Engine, Held, Pool, backoff, lock};
 use super::execute;
 use crate::clock::BootTime;
+use crate::context::Stop;
 use crate::inspect::Filter;
 use crate::job::Delivery;
 use crate::store::{ClaimRequest, Claimed, End, Lane};
@@ -40,6 +41,7 @@ pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
             wait_for_room(&engine).await;
             continue;
         };
+        let asked = ask.clone();
         // Listen before looking, so that a job that arrives in between is not slept over.
         let heard = engine.store().doorbell(0).await;
         let sent = BootTime::now();
@@ -49,7 +51,7 @@ pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
                 if engine.settings.until_empty && nothing_left(&engine).await {
                     engine.stop.cancel();
                 } else {
-                    wait_for_work(&engine, heard).await;
+                    wait_for_work(&engine, heard, &asked).await;
                 }
             }
             Ok(jobs) => {
@@ -63,7 +65,6 @@ pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
             }
         }
     }
-    engine.claims_ended.store(true, Ordering::SeqCst);
 }
 
 /// Says what to claim now, or `None` when everything is full.
@@ -152,7 +153,12 @@ fn take_in(engine: &Arc<Engine>, jobs: Vec<Claimed>, sent: BootTime) {
         }
         let crashed = job.crashes > 0;
         let one = Held { fence: job.fence, renewed: sent, crashed, attempt: None };
-        held.insert(job.fence.id, one);
+        // An attempt whose lease we lost and whose handler goes on is watched over all the same.
+        let before = held.insert(job.fence.id, one).and_then(|before| before.attempt);
+        if let Some(stale) = before.filter(|stale| !stale.ended.load(Ordering::SeqCst)) {
+            stale.ask_to_stop(Stop::Lost);
+            lock(&engine.unleased).insert(stale.fence, stale);
+        }
     }
     drop(held);
     if !engine.observers.is_empty() {
@@ -161,7 +167,12 @@ fn take_in(engine: &Arc<Engine>, jobs: Vec<Claimed>, sent: BootTime) {
             engine.observers.tell(&Event::Claimed { run });
         }
     }
+    let stopping = engine.stop.is_cancelled();
     for job in jobs {
+        if stopping && job.delivery != Delivery::AtMostOnce {
+            engine.push_end(super::finish::unstarted(&job, End::Released));
+            continue;
+        }
         let at = engine.pools.iter().position(|pool| pool.queue == job.queue).unwrap_or(0);
         let mut buffer = lock(&engine.pools[at].buffer);
         // What crashed a worker, or has no second chance, does not wait behind others.
@@ -199,14 +210,35 @@ async fn wait_for_room(engine: &Engine) {
     }
 }
 
-/// Sleeps until the bell rings, or for a poll with jitter; the bell is only a hint.
-async fn wait_for_work(engine: &Engine, heard: u64) {
+/// Sleeps until the bell rings, or for a poll with jitter; the bell is only a hint. Room for what
+/// was not asked for (a queue that was full) ends the sleep too: no bell rings for it.
+async fn wait_for_work(engine: &Engine, heard: u64, asked: &ClaimRequest) {
     let jitter = 0.8 + 0.4 * fastrand::f64();
-    tokio::select! {
-        _ = engine.store().doorbell(heard) => {}
-        () = tokio::time::sleep(engine.settings.poll.mul_f64(jitter)) => {}
-        () = engine.stop.cancelled() => {}
+    let mut poll = engine.settings.poll.mul_f64(jitter);
+    if engine.pools.iter().any(|pool| pool.buffered() > 0) {
+        poll = poll.min(AHEAD_WAITS_MAX / 2);
     }
+    let (rings, poll) = (engine.store().doorbell(heard), tokio::time::sleep(poll));
+    tokio::pin!(rings, poll);
+    loop {
+        tokio::select! {
+            _ = &mut rings => return,
+            () = &mut poll => return,
+            () = engine.stop.cancelled() => return,
+            () = engine.room.notified() => {}
+        }
+        if plan(engine).is_some_and(|now| asks_more(&now, asked)) {
+            return;
+        }
+    }
+}
+
+fn asks_more(now: &ClaimRequest, before: &ClaimRequest) -> bool {
+    let more = |lane: &Lane| match before.lanes.iter().find(|one| one.queue == lane.queue) {
+        Some(one) => one.at_most_once == 0 && lane.at_most_once > 0,
+        None => true,
+    };
+    now.crashed > before.crashed || now.lanes.iter().any(more)
 }
 
 async fn sleep_or_stop(engine: &Engine, wait: Duration) {

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::clock::BootTime;
 use crate::context::Attempt;
 use crate::error::Error;
-use crate::id::{JobId, Name, WorkerId};
+use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::store::{Claimed, Finish, Store, WorkerCard};
 use crate::telemetry::Observers;
 
@@ -98,7 +98,7 @@ impl Pool {
 
 /// A lease that we hold, from the claim until its end is written.
 pub(super) struct Held {
-    pub(super) fence: crate::id::Fence,
+    pub(super) fence: Fence,
     /// Before the call that granted or renewed it was sent.
     pub(super) renewed: BootTime,
     pub(super) crashed: bool,
@@ -116,8 +116,9 @@ pub(super) struct Engine {
     pub(super) counters: Counters,
     pub(super) pools: Vec<Pool>,
     pub(super) held: Mutex<HashMap<JobId, Held>>,
-    /// At-most-once attempts have no lease, but a timeout and a place in the shutdown.
-    pub(super) unleased: Mutex<HashMap<JobId, Arc<Attempt>>>,
+    /// At-most-once attempts, and those that lost theirs to a newer one here, have no lease, but a
+    /// timeout and a place in the shutdown.
+    pub(super) unleased: Mutex<HashMap<Fence, Arc<Attempt>>>,
     pub(super) ends: Mutex<Vec<Finish>>,
     /// Ends taken by the flush that is under way.
     pub(super) flushing: AtomicUsize,
@@ -129,8 +130,10 @@ pub(super) struct Engine {
     pub(super) stop: CancellationToken,
     /// Nothing more at all: the threads end.
     pub(super) over: CancellationToken,
-    /// The loop that claims has ended.
-    pub(super) claims_ended: AtomicBool,
+    /// Held while a slot is taken, for the limit of all queues is a sum.
+    pub(super) entrance: Mutex<()>,
+    /// The grace is over: no handler begins any more.
+    pub(super) closed: AtomicBool,
     pub(super) runtime: tokio::runtime::Handle,
 }
 
@@ -168,7 +171,8 @@ impl Engine {
             room: Notify::new(),
             stop,
             over: CancellationToken::new(),
-            claims_ended: AtomicBool::new(false),
+            entrance: Mutex::default(),
+            closed: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),
         })
     }
@@ -187,11 +191,13 @@ impl Engine {
         let beats = heartbeat::start(self.clone())?;
         let flusher = tokio::spawn(finish::write_ends(self.clone()));
         let claimer = tokio::spawn(claim::claim_until_stopped(self.clone()));
+        let parts = shutdown::Parts { claimer, flusher, beats };
+        let running = shutdown::Running::new(self.clone(), parts);
         tokio::select! {
             () = stop => self.stop.cancel(),
             () = self.stop.cancelled() => {}
         }
-        shutdown::in_order(&self, claimer, flusher, beats).await;
+        running.stop().await;
         Ok(self.counters.report())
     }
 

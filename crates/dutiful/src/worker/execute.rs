@@ -12,10 +12,11 @@ use super::engine::{Buffered, Engine, Pool, lock};
 use super::finish::{self, Ended};
 use super::guard::{Guarded, guarded};
 use super::registry::{Answering, Handler};
+use crate::clock::BootTime;
 use crate::context::{Attempt, Stop};
 use crate::job::Delivery;
 use crate::outcome::{Answer, HandlerError, Result};
-use crate::store::Claimed;
+use crate::store::{Claimed, End};
 use crate::telemetry::{Correlation, Event, ORIGIN, Origin, span};
 
 /// A slot lets others run after so many jobs that never waited for anything.
@@ -37,11 +38,19 @@ pub(super) fn start_slots(engine: &Arc<Engine>, at: usize) {
 /// Takes a slot if one is free.
 fn enter(engine: &Engine, pool: &Pool) -> bool {
     let total = engine.settings.slots.unwrap_or(usize::MAX);
-    if engine.running() >= total {
+    let _alone = lock(&engine.entrance);
+    if engine.running() >= total || pool.running() >= pool.slots {
         return false;
     }
-    let free = |running: usize| (running < pool.slots).then_some(running + 1);
-    pool.running.fetch_update(Ordering::SeqCst, Ordering::SeqCst, free).is_ok()
+    pool.running.fetch_add(1, Ordering::SeqCst);
+    true
+}
+
+/// Gives back the slot of an attempt that somebody else than its slot has ended.
+pub(super) fn leave_for(engine: &Engine, attempt: &Attempt) -> usize {
+    let at = engine.pools.iter().position(|pool| pool.queue == attempt.queue).unwrap_or(0);
+    engine.pools[at].running.fetch_sub(1, Ordering::SeqCst);
+    at
 }
 
 async fn run_slot(engine: Arc<Engine>, at: usize) {
@@ -54,6 +63,10 @@ async fn run_slot(engine: Arc<Engine>, at: usize) {
             // A job may have come between the look and the step back.
             if pool.buffered() > 0 && enter(&engine, pool) {
                 continue;
+            }
+            if engine.settings.slots.is_some() {
+                // Where all queues share the slots, it may be the turn of another.
+                (0..engine.pools.len()).for_each(|at| start_slots(&engine, at));
             }
             break;
         };
@@ -75,7 +88,7 @@ async fn run_slot(engine: Arc<Engine>, at: usize) {
 async fn run_one(engine: &Arc<Engine>, pool: &Pool, next: Buffered) -> bool {
     let Some(entry) = engine.registry.get(&next.job.job_type) else {
         // The claim asked for known types only.
-        engine.push_end(finish::unstarted(&next.job, crate::store::End::Released));
+        engine.push_end(finish::unstarted(&next.job, End::Released));
         return false;
     };
     let Some((attempt, payload)) = begin(engine, next) else { return false };
@@ -113,20 +126,37 @@ async fn run_one(engine: &Arc<Engine>, pool: &Pool, next: Buffered) -> bool {
     false
 }
 
-/// Makes the attempt and puts it where heartbeat and shutdown see it; `None` when its lease is
-/// gone.
+/// Makes the attempt and puts it where others see it; `None` when nothing may begin,
+/// for its lease is gone, or so old that its handler would be stopped, or the worker is at its end.
 fn begin(engine: &Engine, next: Buffered) -> Option<(Arc<Attempt>, Vec<u8>)> {
     let Buffered { job, since } = next;
     let (attempt, payload) = attempt_of(engine, job, since);
     let attempt = Arc::new(attempt);
-    if attempt.delivery == Delivery::AtMostOnce {
-        lock(&engine.unleased).insert(attempt.fence.id, attempt.clone());
-        return Some((attempt, payload));
-    }
-    let mut held = lock(&engine.held);
-    match held.get_mut(&attempt.fence.id) {
-        Some(one) if one.fence == attempt.fence => one.attempt = Some(attempt.clone()),
-        _ => return None,
+    let may_begin = match attempt.delivery {
+        Delivery::AtMostOnce => {
+            let mut unleased = lock(&engine.unleased);
+            unleased.insert(attempt.fence, attempt.clone());
+            // Read under the lock under which the shutdown looks for what runs.
+            !engine.closed.load(Ordering::SeqCst)
+        }
+        Delivery::AtLeastOnce => {
+            let mut held = lock(&engine.held);
+            let ours = held.get_mut(&attempt.fence.id).filter(|one| one.fence == attempt.fence);
+            let Some(one) = ours else {
+                drop(held);
+                finish::lose(engine, &attempt);
+                return None;
+            };
+            let age = BootTime::now().since(one.renewed);
+            let may = age <= engine.settings.self_fence() && !engine.closed.load(Ordering::SeqCst);
+            one.attempt = may.then(|| attempt.clone());
+            may
+        }
+    };
+    if !may_begin {
+        lock(&engine.unleased).remove(&attempt.fence);
+        engine.push_end(attempt.describe(Duration::ZERO, End::Released));
+        return None;
     }
     Some((attempt, payload))
 }
@@ -172,7 +202,7 @@ async fn run_async(attempt: &Attempt, start: impl FnOnce() -> Answering) -> Ende
         Ok(answering) => answering,
         Err(failure) => return Ended::Panicked(failure),
     };
-    let mut running = Guarded(answering);
+    let mut running = Guarded::new(answering);
     // Most handlers of short jobs are ready at once, and need neither a timer nor a stop.
     if let Some(answer) = (&mut running).now_or_never() {
         return Ended::from_guarded(answer);

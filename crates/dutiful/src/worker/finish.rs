@@ -51,6 +51,7 @@ pub(super) async fn hand_over(
             Within::Committed => {
                 let finish = attempt.describe(ran, End::Completed(None));
                 forget(engine, attempt);
+                span.record("job.outcome", word(&finish.end));
                 return tell(engine, &finish, Held::Yes);
             }
             Within::RolledBack(ended) => ended,
@@ -59,15 +60,21 @@ pub(super) async fn hand_over(
         false => ended,
     };
     let Some(end) = decide(attempt, ended, retry) else {
-        forget(engine, attempt);
-        engine.counters.lost.fetch_add(1, Ordering::Relaxed);
-        return engine.observers.tell(&Event::LeaseLost { run: attempt.run() });
+        span.record("job.outcome", "lease_lost");
+        return lose(engine, attempt);
     };
     if !span.is_disabled() {
         span.record("job.outcome", word(&end));
     }
-    lock(&engine.unleased).remove(&attempt.fence.id);
+    lock(&engine.unleased).remove(&attempt.fence);
     engine.push_end(attempt.describe(ran, end));
+}
+
+/// Gives up an attempt whose lease is somebody else's.
+pub(super) fn lose(engine: &Engine, attempt: &Attempt) {
+    forget(engine, attempt);
+    engine.counters.lost.fetch_add(1, Ordering::Relaxed);
+    engine.observers.tell(&Event::LeaseLost { run: attempt.run() });
 }
 
 fn word(end: &End) -> &'static str {
@@ -178,7 +185,7 @@ fn not_committed(ended: Ended) -> Ended {
 
 /// Lets go of an attempt about which nothing is to be written.
 fn forget(engine: &Engine, attempt: &Attempt) {
-    lock(&engine.unleased).remove(&attempt.fence.id);
+    lock(&engine.unleased).remove(&attempt.fence);
     let mut held = lock(&engine.held);
     if held.get(&attempt.fence.id).is_some_and(|one| one.fence == attempt.fence) {
         held.remove(&attempt.fence.id);

@@ -47,15 +47,28 @@ fn text(panic: &(dyn Any + Send)) -> &str {
     literal.or(panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
 }
 
-/// A future whose panics become failures.
-pub(super) struct Guarded<F>(pub(super) Pin<Box<F>>)
-where
-    F: ?Sized;
+/// A future whose panics become failures, those at its drop too.
+pub(super) struct Guarded<F: ?Sized>(Option<Pin<Box<F>>>);
+
+impl<F: ?Sized> Guarded<F> {
+    pub(super) fn new(future: Pin<Box<F>>) -> Self {
+        Self(Some(future))
+    }
+}
+
+impl<F: ?Sized> Drop for Guarded<F> {
+    fn drop(&mut self) {
+        let future = self.0.take();
+        // The hook has reported it; why the future is dropped decides what its attempt comes to.
+        let _ = guarded(|| drop(future));
+    }
+}
 
 impl<F: Future + ?Sized> Future for Guarded<F> {
     type Output = Result<F::Output, Failure>;
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match guarded(|| self.0.as_mut().poll(cx)) {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        match guarded(|| future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Err(failure) => Poll::Ready(Err(failure)),

@@ -106,8 +106,12 @@ fn take_beats(engine: &Engine, fences: &[crate::id::Fence], beats: &[Beat], sent
         let Some(one) = held.get_mut(&fence.id).filter(|one| one.fence == *fence) else { continue };
         match beat.held {
             Held::Yes => one.renewed = sent,
-            // Without a handler it is in the buffer or about to be written; both find out alone.
-            Held::Lost => lost.extend(one.attempt.clone()),
+            Held::Lost if one.attempt.is_some() => lost.extend(one.attempt.clone()),
+            // It waits for a slot, which finds out so; or for its end to be written.
+            Held::Lost => {
+                held.remove(&fence.id);
+                continue;
+            }
         }
         if let (true, Some(attempt)) = (beat.cancel, &one.attempt) {
             attempt.ask_to_stop(Stop::Cancelled);
@@ -149,7 +153,9 @@ async fn hear_cancels(engine: &Engine) {
         return;
     }
     // A failure here is a failure of the next heartbeat too, which tells of it.
-    let Ok(ids) = engine.store().cancel_requests(engine.worker).await else { return };
+    // It must not hold up the next beat either.
+    let asked = engine.store().cancel_requests(engine.worker);
+    let Ok(Ok(ids)) = tokio::time::timeout(WATCH, asked).await else { return };
     let held = lock(&engine.held);
     for id in ids {
         if let Some(attempt) = held.get(&id).and_then(|one| one.attempt.as_ref()) {
@@ -171,10 +177,9 @@ fn replace_overdue(engine: &Arc<Engine>) {
         }
         attempt.ask_to_stop(Stop::TimedOut);
         engine.observers.tell(&Event::Overdue { run: attempt.run(), ran });
-        lock(&engine.unleased).remove(&attempt.fence.id);
+        lock(&engine.unleased).remove(&attempt.fence);
         engine.push_end(finish::overdue(&attempt, entry.retry));
-        let at = engine.pools.iter().position(|pool| pool.queue == attempt.queue).unwrap_or(0);
-        engine.pools[at].running.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+        let at = execute::leave_for(engine, &attempt);
         execute::start_slots(engine, at);
         engine.room.notify_one();
     }

@@ -1,46 +1,101 @@
 //! The end of a worker, in order: no more claims, finish or release, flush, leave.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::engine::{Engine, lock};
-use super::finish;
+use super::{execute, finish};
 use crate::context::Stop;
+use crate::job::Delivery;
 use crate::store::End;
 
-/// How long the last flush may take after the grace.
-const FLUSH_WAITS: Duration = Duration::from_millis(800);
+/// How long the last flush may take after the grace …
+const FLUSH_WAITS: Duration = Duration::from_millis(700);
+/// … and the farewell after that: a second in all.
+const LEAVE_WAITS: Duration = Duration::from_millis(200);
+/// The grace of a worker whose future was dropped instead of being stopped.
+const DROPPED_GRACE: Duration = Duration::from_millis(200);
 /// How often the end of the handlers is looked for.
 const LOOK: Duration = Duration::from_millis(5);
 
-pub(super) async fn in_order(
-    engine: &Arc<Engine>,
-    claimer: JoinHandle<()>,
-    flusher: JoinHandle<()>,
-    beats: std::thread::JoinHandle<()>,
-) {
-    let deadline = Instant::now() + engine.settings.grace;
-    // A claim that is under way is waited for: what it brings is ours and must be given back.
-    let _ = tokio::time::timeout_at(deadline + FLUSH_WAITS, claimer).await;
-    release_buffered(engine);
-    wait_until(deadline, || engine.attempts().iter().all(|one| is_over(one))).await;
-    release_running(engine);
-    release_buffered(engine);
-    wait_until(Instant::now() + FLUSH_WAITS, || engine.unwritten() == 0).await;
-    engine.over.cancel();
-    let _ = flusher.await;
-    let joined = tokio::task::spawn_blocking(move || beats.join());
-    // The heartbeat's last call may hang with the store; the process must end all the same.
-    let _ = tokio::time::timeout(FLUSH_WAITS, joined).await;
-    // A store that cannot be reached takes our silence for what it is.
-    let _ = tokio::time::timeout(FLUSH_WAITS, engine.store().leave(engine.worker)).await;
+/// What a worker consists of beside its slots.
+pub(super) struct Parts {
+    pub(super) claimer: JoinHandle<()>,
+    pub(super) flusher: JoinHandle<()>,
+    pub(super) beats: std::thread::JoinHandle<()>,
 }
 
-fn is_over(attempt: &crate::context::Attempt) -> bool {
-    attempt.ended.load(std::sync::atomic::Ordering::SeqCst)
+/// A worker at work. Dropped, it stops too: nobody must renew leases for ever in its name.
+pub(super) struct Running {
+    engine: Arc<Engine>,
+    parts: Option<Parts>,
+}
+
+impl Running {
+    pub(super) fn new(engine: Arc<Engine>, parts: Parts) -> Self {
+        Self { engine, parts: Some(parts) }
+    }
+
+    /// Stops in order, in a task of its own, so that it goes on if nobody waits for it.
+    pub(super) async fn stop(mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        let grace = self.engine.settings.grace;
+        let _ = tokio::spawn(in_order(self.engine.clone(), parts, grace)).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        self.engine.stop.cancel();
+        let runtime = self.engine.runtime.clone();
+        runtime.spawn(in_order(self.engine.clone(), parts, DROPPED_GRACE));
+    }
+}
+
+/// Ends the threads even if the runtime ends first.
+struct OverAtDrop(Arc<Engine>);
+
+impl Drop for OverAtDrop {
+    fn drop(&mut self) {
+        self.0.over.cancel();
+    }
+}
+
+fn in_order(engine: Arc<Engine>, parts: Parts, grace: Duration) -> impl Future<Output = ()> + Send {
+    let over = OverAtDrop(engine);
+    async move {
+        let engine = &over.0;
+        let deadline = Instant::now() + grace;
+        let Parts { mut claimer, mut flusher, beats } = parts;
+        release_buffered(engine, false);
+        // A claim that is under way is waited for: what it brings is ours and must be given back.
+        if timeout_at(deadline, &mut claimer).await.is_err() {
+            claimer.abort();
+        }
+        release_buffered(engine, false);
+        // A slot is given back when its end was handed over, so none of them is missed.
+        wait_until(deadline, || engine.running() == 0).await;
+        engine.closed.store(true, Ordering::SeqCst);
+        release_running(engine);
+        release_buffered(engine, true);
+        let last = deadline + FLUSH_WAITS;
+        wait_until(last, || engine.running() == 0 && engine.unwritten() == 0).await;
+        engine.over.cancel();
+        let by = (Instant::now() + FLUSH_WAITS).min(last + LEAVE_WAITS);
+        if timeout_at(by, &mut flusher).await.is_err() {
+            flusher.abort();
+        }
+        let joined = tokio::task::spawn_blocking(move || beats.join());
+        // The heartbeat's last call may hang with the store; the process must end all the same.
+        // A store that cannot be reached takes our silence for what it is.
+        let leave = engine.store().leave(engine.worker);
+        let _ = tokio::join!(timeout_at(by, joined), timeout_at(by, leave));
+    }
 }
 
 async fn wait_until(deadline: Instant, mut done: impl FnMut() -> bool) {
@@ -49,12 +104,17 @@ async fn wait_until(deadline: Instant, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Gives back what was claimed and has no slot; an at-most-once job gets its slot instead.
-fn release_buffered(engine: &Engine) {
+/// Gives back what was claimed and has no slot; an at-most-once job, which has no other chance, may
+/// wait for one until the end.
+fn release_buffered(engine: &Engine, all: bool) {
     for pool in &engine.pools {
-        let waiting = std::mem::take(&mut *lock(&pool.buffer));
-        for one in waiting {
-            engine.push_end(finish::unstarted(&one.job, End::Released));
+        let mut buffer = lock(&pool.buffer);
+        for one in std::mem::take(&mut *buffer) {
+            if all || one.job.delivery != Delivery::AtMostOnce {
+                engine.push_end(finish::unstarted(&one.job, End::Released));
+            } else {
+                buffer.push_back(one);
+            }
         }
     }
 }
@@ -65,7 +125,8 @@ fn release_running(engine: &Engine) {
     for attempt in engine.attempts() {
         attempt.ask_to_stop(Stop::Released);
         if attempt.end() {
-            lock(&engine.unleased).remove(&attempt.fence.id);
+            lock(&engine.unleased).remove(&attempt.fence);
+            execute::leave_for(engine, &attempt);
             let ran = attempt.started.elapsed();
             if cfg!(bug = "no_release") {
                 continue;
