@@ -66,6 +66,12 @@ async fn a_second_client_leaves_the_first_its_locks() -> Kept {
     let first = Client::connect(&url).await?;
     first.enqueue(Task {}).await?;
     let second = Client::connect(&url).await?;
+    #[cfg(target_os = "linux")]
+    {
+        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path)?);
+        let held = std::fs::read_to_string("/proc/locks")?;
+        assert!(held.contains(&format!(":{inode} ")), "the lock on the file itself:\n{held}");
+    }
     // Whoever is the last connection to close takes the WAL away; this one must not be it.
     assert!(child("child_that_reads_and_closes", &path).status()?.success());
     assert!(path.with_extension("db-wal").exists(), "it belongs to those who are here still");
