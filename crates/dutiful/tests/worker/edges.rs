@@ -134,6 +134,8 @@ async fn an_end_is_written_within_the_grace_even_if_the_store_cannot_at_once() -
     let (shop, watch, gate) = (Shop::open().await, Watch::new(), Arc::new(Semaphore::new(0)));
     shop.client.enqueue(Task { n: 1 }).await?;
     let worker = Worker::new(&shop.client, gate.clone()).job(wait_at_gate).observer(watch.clone());
+    // Its one slot is taken, so no claim waits for the store.
+    let worker = worker.queue("default", 1);
     let handle = worker.handle();
     let stop = async {
         watch.hears("started", 1).await;
