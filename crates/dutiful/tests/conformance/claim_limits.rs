@@ -13,6 +13,7 @@ promises![
     a_paused_lane_gives_nothing,
     queue_names_are_compared_byte_by_byte,
     a_crowd_of_at_most_once_jobs_is_not_walked_to_its_end,
+    a_crowd_of_crashed_jobs_makes_room_for_others,
 ];
 
 /// Puts so many jobs into a queue.
@@ -123,5 +124,24 @@ async fn a_crowd_of_at_most_once_jobs_is_not_walked_to_its_end(lab: Lab) -> Kept
     assert!(lab.store.claim(with(0)).await?.is_empty(), "it would hold the write lock all the way");
     assert_eq!(ids(&lab.store.claim(with(600)).await?), given[..600]);
     assert_eq!(ids(&lab.store.claim(with(0)).await?), last, "900 are passed");
+    Ok(())
+}
+
+async fn a_crowd_of_crashed_jobs_makes_room_for_others(lab: Lab) -> Kept {
+    let crashed = lab.put(1500).await;
+    let held = lab.claim(1500).await;
+    assert_eq!(held.len(), 1500);
+    lab.pass(31);
+    while !lab.rescue(0).await.is_empty() {}
+    let sane = lab.put(3).await;
+    let with = |crashed| ClaimRequest { crashed, ..lab.ask(10) };
+    assert!(lab.store.claim(with(0)).await?.is_empty(), "it would hold the write lock all the way");
+    assert_eq!(ids(&lab.store.claim(with(0)).await?), sane);
+    assert_eq!(ids(&lab.store.claim(with(1)).await?), crashed[..1], "the first keep their place");
+    lab.pass(11);
+    lab.promote().await;
+    let rest = lab.store.claim(ClaimRequest { crashed: 2000, ..lab.ask(2000) }).await?;
+    assert_eq!(rest.len(), 1499, "those set aside come back, uncharged");
+    assert!(rest.iter().all(|job| (job.failures, job.crashes) == (0, 1)));
     Ok(())
 }

@@ -22,9 +22,11 @@ use crate::store::{ClaimRequest, Claimed, Lane};
 const FOREIGN_MAX: usize = 1000;
 /// … for this long.
 const ASIDE: Duration = Duration::from_secs(10);
-/// After so many at-most-once jobs that nobody is free for the look ends: the rest of the queue may
-/// be all of that kind, and a look holds the write lock.
+/// After so many jobs that must wait (at-most-once and nobody free, crashed and one runs already)
+/// the look ends: the rest of the queue may be all of that kind, and a look holds the write lock.
 const SKIPPED_MAX: usize = 1000;
+/// Of so many crashed jobs this many keep their place, the others are set aside.
+const CRASHED_STAY: usize = 100;
 
 /// The primary key of a row in ready, less its queue.
 #[derive(Clone, Copy)]
@@ -83,7 +85,28 @@ struct Walk {
     foreign: Vec<Key>,
     /// At-most-once jobs passed over because no slot is free for them.
     unfree: usize,
+    /// Jobs that crashed a worker before, and that may not run beside another such job.
+    crashed: Vec<Key>,
     without_record: Vec<(Key, Name)>,
+}
+
+impl Walk {
+    /// True when so many rows were passed over that a claim would cost more than it brings.
+    fn is_long(&self) -> bool {
+        self.foreign.len() >= FOREIGN_MAX
+            || self.unfree >= SKIPPED_MAX
+            || self.crashed.len() >= SKIPPED_MAX
+    }
+
+    /// Returns what is to make room for the jobs behind it for a while.
+    fn aside(&self) -> impl Iterator<Item = &Key> {
+        let foreign = if self.foreign.len() >= FOREIGN_MAX { &self.foreign[..] } else { &[] };
+        let crashed = match self.crashed.len() >= SKIPPED_MAX {
+            true => &self.crashed[CRASHED_STAY..],
+            false => &[],
+        };
+        foreign.iter().chain(crashed)
+    }
 }
 
 fn claim_lane(
@@ -98,7 +121,7 @@ fn claim_lane(
     let mut at_most_once = lane.at_most_once;
     let mut front = prepare(txn.conn, "claim", "front")?;
     let mut rows = front.query(params![lane.queue.as_str()])?;
-    while room > 0 && !left.full && walk.foreign.len() < FOREIGN_MAX && walk.unfree < SKIPPED_MAX {
+    while room > 0 && !left.full && !walk.is_long() {
         let Some(row) = rows.next()? else { break };
         let key = Key { priority: row.get(0)?, run_at: row.get(1)?, id: job_id(row, 2)? };
         let job_type = txn.names.get(row.get_ref(3)?.as_str().unwrap_or_default());
@@ -114,9 +137,14 @@ fn claim_lane(
         }
         let once = is_at_most_once(row.get(4)?);
         let unfree = once && at_most_once == 0;
-        if unfree || (left.crashed == 0 && row.get::<_, u32>(7)? > 0) {
+        if unfree {
             walk.broken = true;
-            walk.unfree += usize::from(unfree);
+            walk.unfree += 1;
+            continue;
+        }
+        if left.crashed == 0 && row.get::<_, u32>(7)? > 0 {
+            walk.broken = true;
+            walk.crashed.push(key);
             continue;
         }
         let job = read(txn, row, key, job_type, lane, left)?;
@@ -224,14 +252,12 @@ fn move_rows(
         }
         txn.tally.count(&lane.queue, job_type, Event::Completed);
     }
-    if walk.foreign.len() >= FOREIGN_MAX {
-        let later = txn.now.plus(ASIDE).us();
-        for key in &walk.foreign {
-            let aside = params![queue, key.priority, key.run_at, key.id, later];
-            prepare(txn.conn, "claim", "aside")?.execute(aside)?;
-            left_ready("leave_one", key)?;
-        }
-        // The front is free of them now: look again at once.
+    let later = txn.now.plus(ASIDE).us();
+    for key in walk.aside() {
+        let aside = params![queue, key.priority, key.run_at, key.id, later];
+        prepare(txn.conn, "claim", "aside")?.execute(aside)?;
+        left_ready("leave_one", key)?;
+        // The front is shorter now: look again at once.
         *txn.ring = true;
     }
     for (key, job_type) in &walk.without_record {
