@@ -1,5 +1,6 @@
 //! The front door: enqueue, inspect, and change jobs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use crate::clock::{Clock, Timestamp};
 use crate::enqueue::{Enqueue, NewJob, inherit};
-use crate::error::{Error, StoreError};
+use crate::error::{Error, InvalidJob, StoreError};
 use crate::id::{JobId, Name};
 use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats};
 use crate::job::{Job, Record, TypeDefaults};
@@ -153,12 +154,10 @@ impl Client {
     ) -> Result<Vec<Enqueued>, Error> {
         let defaults = TypeDefaults::of::<J>()?;
         let settings = inherit(crate::job::Settings::default());
-        let record = |job: J| {
-            let payload = crate::payload::serialize(&job, self.payload_bytes_max())?;
-            Record::build(&defaults, payload, settings.clone())
-        };
-        let records: Result<Vec<_>, _> = jobs.into_iter().map(record).collect();
-        self.store_many(records?).await
+        let payload = |job: J| crate::payload::serialize(&job, self.payload_bytes_max());
+        let payloads: Result<Vec<_>, _> = jobs.into_iter().map(payload).collect();
+        let record = |payload| Record::build(&defaults, payload, settings.clone());
+        self.store_many(payloads?.into_iter().map(record)).await
     }
 
     /// Enqueues many jobs by name, in chunks of 1000, each chunk atomic.
@@ -167,19 +166,18 @@ impl Client {
     /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk
     /// failed.
     pub async fn enqueue_many(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
-        let mut known: std::collections::HashMap<String, TypeDefaults> = Default::default();
-        let mut records = Vec::with_capacity(jobs.len());
-        for job in jobs {
+        let mut known: HashMap<String, TypeDefaults> = HashMap::new();
+        for job in &jobs {
+            crate::payload::check(&job.payload, self.payload_bytes_max())?;
+            job.settings.check()?;
             if !known.contains_key(&job.job_type) {
                 let name = Name::new("type", &job.job_type)?;
                 known.insert(job.job_type.clone(), self.defaults(&[name]).await?.remove(0));
             }
-            let defaults = &known[&job.job_type];
-            let settings = inherit(job.settings);
-            let max = self.payload_bytes_max();
-            records.push(Record::from_bytes(defaults, job.payload, settings, max)?);
         }
-        self.store_many(records).await
+        let record =
+            |job: NewJob| Record::build(&known[&job.job_type], job.payload, inherit(job.settings));
+        self.store_many(jobs.into_iter().map(record)).await
     }
 
     /// Returns a job with its payload, result and attempts, or `None`.
@@ -357,27 +355,38 @@ impl Client {
         Ok(answers.pop().unwrap_or(Enqueued { id, outcome: EnqueueOutcome::New }))
     }
 
-    async fn store_many(&self, records: Vec<Record>) -> Result<Vec<Enqueued>, Error> {
+    /// Stores records that were checked; each is put together while the chunks before it are
+    /// written.
+    async fn store_many(
+        &self,
+        records: impl ExactSizeIterator<Item = Result<Record, InvalidJob>>,
+    ) -> Result<Vec<Enqueued>, Error> {
         let total = records.len();
         let mut answers = Vec::with_capacity(total);
-        let mut records = records.into_iter();
+        let mut records = records.fuse();
         let mut under_way = FuturesOrdered::new();
+        let mut failed = None;
         loop {
-            while under_way.len() < CHUNKS_UNDER_WAY {
-                let chunk: Vec<_> = records.by_ref().take(CHUNK).collect();
-                if chunk.is_empty() {
-                    break;
+            while under_way.len() < CHUNKS_UNDER_WAY && failed.is_none() {
+                match records.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>() {
+                    Ok(chunk) if chunk.is_empty() => break,
+                    Ok(chunk) => under_way.push_back(self.store_chunk(chunk)),
+                    Err(error) => failed = Some(Error::from(error)),
                 }
-                under_way.push_back(self.store_chunk(chunk));
             }
             match under_way.next().await {
-                None => return Ok(answers),
                 Some(Ok(chunk)) => answers.extend(chunk),
-                Some(Err(error)) if answers.is_empty() && total <= CHUNK => return Err(error),
-                Some(Err(error)) => {
-                    let stored = answers.len();
-                    return Err(Error::Partly { total, stored, source: Box::new(error) });
-                }
+                // What is under way is waited for, so that the number of those stored is right.
+                Some(Err(error)) => failed = failed.or(Some(error)),
+                None => break,
+            }
+        }
+        match failed {
+            None => Ok(answers),
+            Some(error) if answers.is_empty() => Err(error),
+            Some(error) => {
+                let stored = answers.len();
+                Err(Error::Partly { total, stored, source: Box::new(error) })
             }
         }
     }

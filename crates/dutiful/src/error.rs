@@ -50,7 +50,7 @@ pub enum Error {
     #[error("start the worker: {0}")]
     Worker(String),
     /// Some chunks of a large enqueue were stored, the rest was not.
-    #[error("enqueue all {total} jobs: the first {stored} are stored, then: {source}")]
+    #[error("enqueue all {total} jobs: {stored} are stored, the others not: {source}")]
     Partly {
         /// How many were given.
         total: usize,

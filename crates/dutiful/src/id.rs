@@ -72,10 +72,15 @@ impl Name {
     /// # Errors
     /// [`InvalidJob::Name`] when it is empty, too long or has any other character.
     pub fn new(what: &'static str, text: &str) -> Result<Self, InvalidJob> {
+        Self::check(what, text)?;
+        Ok(Self(text.into()))
+    }
+
+    pub(crate) fn check(what: &'static str, text: &str) -> Result<(), InvalidJob> {
         let fits = !text.is_empty() && text.len() <= NAME_BYTES_MAX;
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
         if fits && text.bytes().all(plain) {
-            return Ok(Self(text.into()));
+            return Ok(());
         }
         Err(InvalidJob::Name { what, given: clip(text) })
     }

@@ -272,37 +272,56 @@ impl Record {
         payload: Vec<u8>,
         settings: Settings,
     ) -> Result<Self, InvalidJob> {
-        let text = |what, value: Option<String>| value.map(|v| check_text(what, v)).transpose();
-        if settings.tags.len() > TAGS_MAX {
-            return Err(InvalidJob::Tags { given: settings.tags.len(), max: TAGS_MAX });
-        }
-        let tags: Result<_, _> = settings.tags.into_iter().map(|t| check_text("tag", t)).collect();
+        settings.check()?;
         let queue = match settings.queue {
             Some(queue) => Name::new("queue", &queue)?,
             None => defaults.queue.clone(),
         };
+        let priority = settings.priority.map(check_priority).transpose()?;
         let attempts = settings.max_attempts.map(check_attempts).transpose()?;
         Ok(Self {
             id: settings.id.unwrap_or_else(JobId::new),
             job_type: defaults.job_type.clone(),
             payload,
             queue,
-            priority: settings
-                .priority
-                .map(check_priority)
-                .transpose()?
-                .unwrap_or(defaults.priority),
+            priority: priority.unwrap_or(defaults.priority),
             scheduled_for: settings.scheduled_for,
             delay: settings.delay.unwrap_or_default(),
             max_attempts: attempts.unwrap_or(defaults.max_attempts),
-            timeout: settings.timeout.map(check_timeout).transpose()?.unwrap_or(defaults.timeout),
-            correlation_id: text("correlation id", settings.correlation_id)?,
-            trace_parent: settings.trace_parent.map(check_trace_parent).transpose()?,
-            group: text("group", settings.group)?,
-            unique_key: text("unique key", settings.unique_key)?,
-            tags: tags?,
+            timeout: settings.timeout.unwrap_or(defaults.timeout),
+            correlation_id: settings.correlation_id,
+            trace_parent: settings.trace_parent,
+            group: settings.group,
+            unique_key: settings.unique_key,
+            tags: settings.tags,
             delivery: settings.delivery.unwrap_or(defaults.delivery),
         })
+    }
+}
+
+impl Settings {
+    /// Checks every value, so that a thousand jobs can be refused before the first is stored.
+    pub(crate) fn check(&self) -> Result<(), InvalidJob> {
+        if self.tags.len() > TAGS_MAX {
+            return Err(InvalidJob::Tags { given: self.tags.len(), max: TAGS_MAX });
+        }
+        let texts = [
+            ("correlation id", &self.correlation_id),
+            ("group", &self.group),
+            ("unique key", &self.unique_key),
+        ];
+        let given = texts.iter().filter_map(|(what, text)| Some((*what, text.as_ref()?)));
+        for (what, text) in given.chain(self.tags.iter().map(|tag| ("tag", tag))) {
+            check_text(what, text)?;
+        }
+        if let Some(queue) = &self.queue {
+            Name::check("queue", queue)?;
+        }
+        self.priority.map(check_priority).transpose()?;
+        self.max_attempts.map(check_attempts).transpose()?;
+        self.timeout.map(check_timeout).transpose()?;
+        self.trace_parent.as_deref().map(check_trace_parent).transpose()?;
+        Ok(())
     }
 }
 
@@ -327,17 +346,17 @@ fn check_timeout(given: Duration) -> Result<Duration, InvalidJob> {
     Ok(given)
 }
 
-fn check_text(what: &'static str, text: String) -> Result<String, InvalidJob> {
+fn check_text(what: &'static str, text: &str) -> Result<(), InvalidJob> {
     if text.is_empty() || text.len() > TEXT_BYTES_MAX {
         return Err(InvalidJob::Text { what, max: TEXT_BYTES_MAX });
     }
     if text.contains('\0') {
         return Err(InvalidJob::Nul { what });
     }
-    Ok(text)
+    Ok(())
 }
 
-fn check_trace_parent(text: String) -> Result<String, InvalidJob> {
+fn check_trace_parent(text: &str) -> Result<(), InvalidJob> {
     let parts: Vec<_> = text.split('-').collect();
     let hex = |part: &str, len| {
         part.len() == len && part.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
@@ -347,5 +366,5 @@ fn check_trace_parent(text: String) -> Result<String, InvalidJob> {
         && hex(parts[1], 32)
         && hex(parts[2], 16)
         && hex(parts[3], 2);
-    if valid { Ok(text) } else { Err(InvalidJob::TraceParent { given: crate::id::clip(&text) }) }
+    if valid { Ok(()) } else { Err(InvalidJob::TraceParent { given: crate::id::clip(text) }) }
 }
