@@ -234,3 +234,21 @@ async fn close(store: &SqliteStore) {
         let _ = closed.await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store as _;
+
+    #[tokio::test]
+    async fn a_store_from_before_a_fork_is_refused() {
+        let mut store =
+            SqliteStore::open("sqlite::memory:", Clock::machine()).expect("memory is there");
+        assert!(store.stats().await.is_ok());
+        // What a child process would see: the same memory under another number.
+        store.pid = store.pid.wrapping_add(1);
+        assert!(matches!(store.stats().await, Err(StoreError::Forked)), "reads");
+        assert!(matches!(store.enqueue(Vec::new()).await, Err(StoreError::Forked)), "writes");
+        assert!(matches!(store.close().await, Err(StoreError::Forked)), "the parent's threads");
+    }
+}

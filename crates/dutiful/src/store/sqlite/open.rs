@@ -108,13 +108,18 @@ pub(super) fn prepare_file(path: &Path, target: &Target) -> Result<PathBuf, Stor
 }
 
 fn is_network(path: &Path) -> bool {
-    const NETWORKS: [u32; 6] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997, 0x0BD0_0BD0];
     #[cfg(target_os = "linux")]
     if let Ok(stat) = rustix::fs::statfs(path) {
-        return NETWORKS.contains(&(stat.f_type as u32));
+        return is_network_kind(stat.f_type as u32);
     }
-    let _ = (path, NETWORKS);
+    let _ = path;
     false
+}
+
+/// Knows the kernel's numbers of NFS, SMB, CIFS, SMB2, 9P and Lustre.
+fn is_network_kind(f_type: u32) -> bool {
+    const NETWORKS: [u32; 6] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997, 0x0BD0_0BD0];
+    NETWORKS.contains(&f_type)
 }
 
 /// Opens the connection that writes.
@@ -262,5 +267,32 @@ pub(super) fn quick_check(conn: &Connection, path: &Path) -> Result<(), StoreErr
         Ok(text) if text == "ok" => Ok(()),
         Ok(text) => Err(StoreError::Corrupt(text)),
         Err(error) => Err(explain(Trouble::from(error).into(), Some(path))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_network_file_systems_are_refused() {
+        let (nfs, cifs, plan9) = (0x6969, 0xFF53_4D42, 0x0102_1997);
+        assert!([nfs, cifs, plan9].into_iter().all(is_network_kind));
+        let (ext4, tmpfs, btrfs, xfs) = (0xEF53, 0x0102_1994, 0x9123_683E, 0x5846_5342);
+        assert!(![ext4, tmpfs, btrfs, xfs].into_iter().any(is_network_kind));
+    }
+
+    #[test]
+    fn a_url_says_where_and_how_or_is_refused() {
+        let path = |url| Target::parse(url).map(|target| target.path);
+        assert_eq!(path("sqlite:jobs.db").ok(), Some(Some("jobs.db".into())));
+        assert_eq!(path("sqlite:///var/jobs.db").ok(), Some(Some("/var/jobs.db".into())));
+        assert_eq!(path("sqlite::memory:").ok(), Some(None));
+        let limited =
+            Target::parse("sqlite:a.db?max_bytes=4096&network=allow").expect("it is valid");
+        assert_eq!((limited.max_bytes, limited.network), (Some(4096), true));
+        for wrong in ["sqlite:", "sqlite:a.db?max_bytes=0", "sqlite:a.db?sync=off", "sqlite:?x"] {
+            assert!(matches!(path(wrong), Err(StoreError::Url { .. })), "{wrong}");
+        }
     }
 }

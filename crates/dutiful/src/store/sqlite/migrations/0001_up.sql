@@ -1,13 +1,13 @@
 -- Version 1: the places a job can stand, and what the leader and the workers know of each other.
 -- A job is written once into dutiful_job; a small row about it stands in exactly one of ready,
--- scheduled, lease, done or dead. All times are µs since 1970, UTC. Ids are 16 bytes.
+-- scheduled, lease, done or dead. The payload is the last column, so that reading the others never
+-- walks through a long one. All times are µs since 1970, UTC. Ids are 16 bytes.
 
 CREATE TABLE dutiful_job (
     seq            INTEGER PRIMARY KEY,
     id             BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     type           TEXT NOT NULL,
     queue          TEXT NOT NULL,
-    payload        BLOB NOT NULL,
     priority       INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 1000),
     created_at     INTEGER NOT NULL,
     scheduled_for  INTEGER,
@@ -18,7 +18,8 @@ CREATE TABLE dutiful_job (
     group_key      TEXT,
     unique_key     TEXT,
     tags           TEXT,
-    delivery       INTEGER NOT NULL
+    delivery       INTEGER NOT NULL,
+    payload        BLOB NOT NULL
 ) STRICT;
 
 -- flags: 1 holds a unique key, 2 at-most-once

@@ -20,6 +20,15 @@ ON CONFLICT (id) DO NOTHING
 INSERT INTO dutiful_ready (queue, priority, run_at, id, type, flags, attempt, failures, crashes)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0)
 
+-- :newest the number of the newest record
+SELECT ifnull(max(seq), 0) FROM dutiful_job
+
+-- :ready_since places for all records newer than ?1, due at ?2
+INSERT INTO dutiful_ready (queue, priority, run_at, id, type, flags, attempt, failures, crashes)
+SELECT queue, priority, ?2, id, type, iif(unique_key IS NULL, 0, 1) + iif(delivery = 1, 2, 0),
+    0, 0, 0
+FROM dutiful_job WHERE seq > ?1
+
 -- :scheduled ?1 queue, priority, run_at, id, type, ?6 flags
 INSERT INTO dutiful_scheduled (queue, priority, run_at, id, type, flags, attempt, failures, crashes,
     reason)
