@@ -23,8 +23,11 @@ const RESCUE_MAX: usize = 1000;
 const FOLD: Duration = Duration::from_secs(5);
 /// How often retention looks.
 const PRUNE: Duration = Duration::from_secs(30);
-/// Rows after which a prune goes on at once.
+/// Rows after which a prune, or a fold, goes on soon.
 const PRUNE_MORE: usize = 1000;
+const FOLD_MORE: usize = 1000;
+/// How soon: others want to write too.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// When each chore is next to be done.
 struct Plan {
@@ -92,12 +95,13 @@ async fn chores(engine: &Engine, term: i64, plan: &mut Plan) -> Result<Duration,
         plan.rescue = Instant::now() + engine.settings.sweep();
     }
     if Instant::now() >= plan.fold {
-        store.fold(term).await?;
-        plan.fold = Instant::now() + FOLD;
+        let folded = store.fold(term).await?;
+        let pause = if folded >= FOLD_MORE { PAUSE } else { FOLD };
+        plan.fold = Instant::now() + pause;
     }
     if Instant::now() >= plan.prune {
         let gone = store.prune(term, engine.settings.retention).await?;
-        let pause = if gone >= PRUNE_MORE { Duration::from_millis(20) } else { PRUNE };
+        let pause = if gone >= PRUNE_MORE { PAUSE } else { PRUNE };
         plan.prune = Instant::now() + pause;
     }
     let promoted = store.promote(term, PROMOTE_MAX).await?;

@@ -185,49 +185,83 @@ fn rescue_one(txn: &mut Txn<'_>, ask: &RescueRequest, one: Expired) -> Result<Re
     Ok(Rescued { fence: one.fence, queue: one.queue, job_type: one.job_type, crashes, dead })
 }
 
-pub(super) fn prune(txn: &mut Txn<'_>, term: i64, keep: Retention) -> Result<usize, Trouble> {
+/// A finished job that retention no longer keeps, as a look without the write lock found it.
+pub(super) struct Prunable {
+    id: JobId,
+    /// The statement that says whether it still stands there.
+    still: &'static str,
+    finished_before: Timestamp,
+    /// What leaves the numbers with it; dead jobs are counted by their rows.
+    gone: Option<Event>,
+    queue: Name,
+    job_type: Name,
+}
+
+/// Looks for what can be pruned. The look may pass over many jobs that were created long ago and
+/// ended lately, so it holds no lock.
+pub(super) fn prunable(
+    conn: &Connection,
+    keep: Retention,
+    now: Timestamp,
+) -> Result<Vec<Prunable>, Trouble> {
+    let done = prunable_in(conn, ("done", "still_done"), now.minus(keep.completed), now)?;
+    let dead = prunable_in(conn, ("dead", "still_dead"), now.minus(keep.dead), now)?;
+    Ok(done.into_iter().chain(dead).collect())
+}
+
+fn prunable_in(
+    conn: &Connection,
+    (place, still): (&'static str, &'static str),
+    cut: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<Prunable>, Trouble> {
+    // Ids of our own lie below the cut. Foreign ones (a random UUID) sort by no time: nearly all of
+    // them lie in the future, and there each row is looked at.
+    let future = JobId::floor(now.plus(AHEAD_MAX).us());
+    let past = (JobId::from_bytes([0; 16]), JobId::floor(cut.us()));
+    let mut found = Vec::new();
+    let name = |text: Option<String>| Name::stored(text.as_deref().unwrap_or("unknown"));
+    for (first, last) in [past, (future, JobId::from_bytes([0xFF; 16]))] {
+        let mut statement = prepare(conn, "prune", place)?;
+        let mut rows = statement.query(params![first, last, cut.us(), PRUNE_ROWS])?;
+        while let Some(row) = rows.next()? {
+            let gone = match (place, row.get::<_, i64>(1)?) {
+                ("dead", _) => None,
+                (_, CANCELLED) => Some(Event::CancelledGone),
+                _ => Some(Event::CompletedGone),
+            };
+            let (queue, job_type) = (name(row.get(2)?), name(row.get(3)?));
+            let id = job_id(row, 0)?;
+            found.push(Prunable { id, still, finished_before: cut, gone, queue, job_type });
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn prune(
+    txn: &mut Txn<'_>,
+    term: i64,
+    keep: Retention,
+    found: &[Prunable],
+) -> Result<usize, Trouble> {
     check_term(txn.conn, term)?;
     let mut gone = 0;
-    for (places, cut) in [("done", keep.completed), ("dead", keep.dead)] {
-        let cut = txn.now.minus(cut);
-        for (id, outcome, queue, job_type) in prunable(txn, places, cut)? {
-            erase(txn.conn, id)?;
-            gone += 1;
-            if places == "done" {
-                let cancelled = outcome == CANCELLED;
-                let event = if cancelled { Event::CancelledGone } else { Event::CompletedGone };
-                txn.tally.count(&queue, &job_type, event);
-            }
+    for one in found {
+        // Since the look somebody may have retried it.
+        let key = params![one.id, one.finished_before.us()];
+        if !prepare(txn.conn, "prune", one.still)?.exists(key)? {
+            continue;
+        }
+        erase(txn.conn, one.id)?;
+        gone += 1;
+        if let Some(event) = one.gone {
+            txn.tally.count(&one.queue, &one.job_type, event);
         }
     }
     gone += prepare(txn.conn, "prune", "once")?.execute(params![txn.now.us(), PRUNE_ROWS])?;
     let silent = txn.now.minus(keep.completed.max(keep.dead)).us();
     gone += prepare(txn.conn, "prune", "workers")?.execute(params![silent])?;
     Ok(gone)
-}
-
-fn prunable(
-    txn: &mut Txn<'_>,
-    places: &'static str,
-    cut: Timestamp,
-) -> Result<Vec<(JobId, i64, Name, Name)>, Trouble> {
-    // Ids of our own lie below the cut. Foreign ones (a random UUID) sort by no time: nearly all of
-    // them lie in the future, and there each row is looked at.
-    let future = JobId::floor(txn.now.plus(AHEAD_MAX).us());
-    let past = (JobId::from_bytes([0; 16]), JobId::floor(cut.us()));
-    let mut found = Vec::new();
-    for (first, last) in [past, (future, JobId::from_bytes([0xFF; 16]))] {
-        let mut statement = prepare(txn.conn, "prune", places)?;
-        let mut rows = statement.query(params![first, last, cut.us(), PRUNE_ROWS])?;
-        while let Some(row) = rows.next()? {
-            let queue: Option<String> = row.get(2)?;
-            let job_type: Option<String> = row.get(3)?;
-            let queue = txn.names.get(queue.as_deref().unwrap_or("unknown"));
-            let job_type = txn.names.get(job_type.as_deref().unwrap_or("unknown"));
-            found.push((job_id(row, 0)?, row.get(1)?, queue, job_type));
-        }
-    }
-    Ok(found)
 }
 
 pub(super) fn fold(txn: &mut Txn<'_>, term: i64) -> Result<usize, Trouble> {

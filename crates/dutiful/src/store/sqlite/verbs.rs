@@ -140,7 +140,10 @@ impl Store for SqliteStore {
     }
 
     fn prune(&self, term: i64, keep: Retention) -> Reply<'_, usize> {
-        self.write(1000, move |txn| upkeep::prune(txn, term, keep))
+        Box::pin(async move {
+            let found = self.read(move |conn, now| upkeep::prunable(conn, keep, now)).await?;
+            self.write(found.len(), move |txn| upkeep::prune(txn, term, keep, &found)).await
+        })
     }
 
     fn fold(&self, term: i64) -> Reply<'_, usize> {
