@@ -116,6 +116,12 @@ impl Attempt {
         }
     }
 
+    /// True when the worker no longer counts on this attempt: nothing that it completes from now on
+    /// would be told as completed.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.ended.load(Ordering::SeqCst) || self.stopping() == Stop::Lost
+    }
+
     /// True for the one caller that ends the attempt.
     pub(crate) fn end(&self) -> bool {
         !self.ended.swap(true, Ordering::SeqCst)

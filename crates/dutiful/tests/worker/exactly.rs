@@ -335,3 +335,42 @@ async fn a_worker_that_cannot_renew_fences_itself() -> Kept {
     assert_eq!(diary.all(), (1..=i64::from(seen.attempt)).collect::<Vec<_>>());
     Ok(())
 }
+
+/// Completes in its own transaction, the first time only after it was given up.
+fn complete_late(_: Task, cx: Context<(Arc<Diary>, Bank)>) -> Result<Completed> {
+    let (diary, bank) = &*cx.app;
+    diary.note(i64::from(cx.attempt()));
+    while cx.attempt() == 1 && !cx.is_cancelled() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut conn = bank.open();
+    let lock = rusqlite::TransactionBehavior::Immediate;
+    let tx = conn.transaction_with_behavior(lock)?;
+    tx.execute("INSERT INTO ledger VALUES (1)", [])?;
+    let done = cx.complete_within(&tx).now()?;
+    tx.commit()?;
+    Ok(done)
+}
+
+#[tokio::test]
+async fn what_was_given_up_cannot_complete_though_its_lease_is_there() -> Kept {
+    let (shop, watch, diary) = (Shop::open().await, Watch::new(), Diary::new());
+    let id = shop.client.enqueue(Task { n: 1 }).await?.id;
+    let app = (diary.clone(), Bank::of(&shop, Way::Commit));
+    let worker = Worker::new(&shop.client, Arc::new(app)).job_blocking(complete_late);
+    let worker = worker.observer(watch.clone()).lease(Duration::from_millis(1500));
+    let block = async {
+        diary.reaches(1).await;
+        let mut conn = shop.raw();
+        let lock = rusqlite::TransactionBehavior::Immediate;
+        let tx = conn.transaction_with_behavior(lock).expect("the lock is free");
+        watch.hears("self-fenced 1", 1).await;
+        drop(tx);
+    };
+    let (done, ()) = tokio::join!(soon("the rerun", worker.until_empty(true).run()), block);
+    assert_eq!(done?.completed, 1);
+    let seen = show(&shop.client, id).await;
+    assert_eq!((seen.state, seen.attempt > 1), (State::Completed, true), "not by the first");
+    assert_eq!(shop.booked(), 1);
+    Ok(())
+}

@@ -3,7 +3,7 @@
 //! A `rusqlite::Transaction` cannot cross an await, so both calls are synchronous: `.now()`.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use rusqlite::Transaction;
 
@@ -11,7 +11,7 @@ use super::finish::{Hot, finish_one};
 use super::tally::Tally;
 use super::writer::{Names, Txn, lock};
 use super::{SqliteStore, Trouble, enqueue};
-use crate::context::Context;
+use crate::context::{Attempt, Context};
 use crate::enqueue::Enqueue;
 use crate::error::{Error, StoreError};
 use crate::id::WorkerId;
@@ -109,7 +109,7 @@ impl<A> Context<A> {
             tx,
             worker: attempt.worker,
             finish: attempt.describe(ran, End::Completed(None)),
-            written: &attempt.within,
+            attempt,
         }
     }
 }
@@ -146,7 +146,7 @@ pub struct CompleteWithin<'a> {
     pub(crate) tx: &'a Transaction<'a>,
     pub(crate) worker: WorkerId,
     pub(crate) finish: Finish,
-    pub(crate) written: &'a AtomicBool,
+    pub(crate) attempt: &'a Attempt,
 }
 
 impl CompleteWithin<'_> {
@@ -157,12 +157,17 @@ impl CompleteWithin<'_> {
     /// [`Error::LeaseLost`]; [`StoreError::Elsewhere`]; what SQLite says.
     pub fn now(self) -> Result<Completed, Error> {
         let store = SqliteStore::of(self.store)?;
-        let held = store.run_within(self.tx, |txn| {
-            let mut hot = Hot::prepare(txn.conn)?;
-            finish_one(txn, &mut hot, self.worker, &self.finish)
-        })?;
-        if held == Held::Yes || cfg!(bug = "complete_within_unfenced") {
-            self.written.store(true, Ordering::SeqCst);
+        let unfenced = cfg!(bug = "complete_within_unfenced");
+        // A worker that gave the attempt up has told so; the lease may well be there still.
+        let mut held = Held::Lost;
+        if !self.attempt.is_given_up() || unfenced {
+            held = store.run_within(self.tx, |txn| {
+                let mut hot = Hot::prepare(txn.conn)?;
+                finish_one(txn, &mut hot, self.worker, &self.finish)
+            })?;
+        }
+        if held == Held::Yes || unfenced {
+            self.attempt.within.store(true, Ordering::SeqCst);
             return Ok(Completed::new(self.finish.fence));
         }
         self.tx
