@@ -202,10 +202,12 @@ async fn places_that_cannot_be_a_store_are_refused_and_left_alone() -> Kept {
     let at = |name: &str| dir.path().join(name);
     std::fs::create_dir(at("folder"))?;
     std::fs::write(at("text"), "this is no database, but a letter to a friend\n".repeat(100))?;
+    std::fs::write(at("note"), "buy milk\n")?;
     std::os::unix::fs::symlink(at("text"), at("link"))?;
     for (name, word) in [
         ("folder", "directory"),
         ("text", "not a SQLite database"),
+        ("note", "no SQLite database"),
         ("link", "symbolic link"),
         ("missing/jobs.db", "place"),
     ] {
@@ -215,6 +217,7 @@ async fn places_that_cannot_be_a_store_are_refused_and_left_alone() -> Kept {
     }
     assert_eq!(std::fs::read_dir(at("folder"))?.count(), 0);
     assert!(std::fs::read_to_string(at("text"))?.starts_with("this is no database"));
+    assert_eq!(std::fs::read_to_string(at("note"))?, "buy milk\n");
     assert!(!at("missing").exists() && !at("text-wal").exists());
     Ok(())
 }

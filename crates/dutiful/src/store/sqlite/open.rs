@@ -18,6 +18,8 @@ use crate::error::StoreError;
 
 /// The oldest SQLite without the WAL-reset corruption.
 const VERSION_MIN: i32 = 3_051_003;
+/// The smallest page of SQLite, and so its smallest file.
+const PAGE_BYTES_MIN: u64 = 512;
 /// Page cache of the writer.
 const CACHE_KIB: i64 = 16 * 1024;
 /// A WAL larger than this is cut back at a checkpoint.
@@ -79,6 +81,13 @@ pub(super) fn prepare_file(path: &Path, target: &Target) -> Result<PathBuf, Stor
             return Err(wrong("it is a symbolic link; name the file itself".into()));
         }
         Ok(meta) if !meta.is_file() => return Err(wrong("it is not a regular file".into())),
+        // SQLite takes a file shorter than its smallest page for an empty database, and would write
+        // over somebody's notes. Of longer ones it looks at the header itself.
+        Ok(meta) if (1..PAGE_BYTES_MIN).contains(&meta.len()) => {
+            let size = meta.len();
+            let reason = format!("its {size} bytes are no SQLite database; name another file");
+            return Err(wrong(reason));
+        }
         Ok(_) => {
             // Asked, for SQLite alone would quietly read on; but not by opening it: to close any
             // descriptor of a file drops the locks that this process holds on it (POSIX), those of

@@ -253,7 +253,11 @@ impl Desk {
             Err(Failed::Inside(_)) => self.commit_what_can(batch),
         }
         #[cfg(bug = "ack_before_commit")]
-        let _ = self.conn.execute_batch("COMMIT");
+        {
+            // As long as a commit takes on a busy disk.
+            std::thread::sleep(std::time::Duration::from_millis(4));
+            let _ = self.conn.execute_batch("COMMIT");
+        }
     }
 
     /// Commits a batch of which something failed: together what succeeds, else each alone.
