@@ -309,6 +309,16 @@ async fn a_job_keeps_its_lease_however_long_it_runs_or_starves_the_runtime() -> 
     Ok(())
 }
 
+/// Holds the write lock from the first attempt on until the worker has fenced itself.
+async fn lock_out(shop: &Shop, watch: &Watch, diary: &Diary) {
+    diary.reaches(1).await;
+    let mut conn = shop.raw();
+    let lock = rusqlite::TransactionBehavior::Immediate;
+    let tx = conn.transaction_with_behavior(lock).expect("the lock is free");
+    watch.hears("self-fenced 1", 1).await;
+    drop(tx);
+}
+
 #[tokio::test]
 async fn a_worker_that_cannot_renew_fences_itself() -> Kept {
     let (shop, watch) = (Shop::open().await, Watch::new());
@@ -320,14 +330,7 @@ async fn a_worker_that_cannot_renew_fences_itself() -> Kept {
     };
     let worker = Worker::new(&shop.client, Arc::new(diary.clone())).job(handler);
     let worker = worker.observer(watch.clone()).lease(Duration::from_millis(900));
-    let block = async {
-        diary.reaches(1).await;
-        let mut conn = shop.raw();
-        let lock = rusqlite::TransactionBehavior::Immediate;
-        let tx = conn.transaction_with_behavior(lock).expect("the lock is free");
-        watch.hears("self-fenced 1", 1).await;
-        drop(tx);
-    };
+    let block = lock_out(&shop, &watch, &diary);
     let (done, ()) = tokio::join!(soon("the rerun", worker.until_empty(true).run()), block);
     assert_eq!(done?.completed, 1);
     let seen = show(&shop.client, id).await;
@@ -359,14 +362,7 @@ async fn what_was_given_up_cannot_complete_though_its_lease_is_there() -> Kept {
     let app = (diary.clone(), Bank::of(&shop, Way::Commit));
     let worker = Worker::new(&shop.client, Arc::new(app)).job_blocking(complete_late);
     let worker = worker.observer(watch.clone()).lease(Duration::from_millis(1500));
-    let block = async {
-        diary.reaches(1).await;
-        let mut conn = shop.raw();
-        let lock = rusqlite::TransactionBehavior::Immediate;
-        let tx = conn.transaction_with_behavior(lock).expect("the lock is free");
-        watch.hears("self-fenced 1", 1).await;
-        drop(tx);
-    };
+    let block = lock_out(&shop, &watch, &diary);
     let (done, ()) = tokio::join!(soon("the rerun", worker.until_empty(true).run()), block);
     assert_eq!(done?.completed, 1);
     let seen = show(&shop.client, id).await;
