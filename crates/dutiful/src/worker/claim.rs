@@ -76,10 +76,7 @@ fn plan(engine: &Engine) -> Option<ClaimRequest> {
     let total = engine.settings.slots.unwrap_or(usize::MAX);
     let in_use: usize = engine.pools.iter().map(|p| p.running() + p.buffered()).sum();
     let capped = engine.settings.slots.is_some();
-    let mut budget = CLAIM_MAX.min(HELD_MAX.saturating_sub(held));
-    if capped {
-        budget = budget.min(total.saturating_sub(in_use));
-    }
+    let budget = CLAIM_MAX.min(HELD_MAX.saturating_sub(held)).min(total.saturating_sub(in_use));
     let may_prefetch = !capped && !engine.registry.has_at_most_once();
     let mut lanes: Vec<(u32, Lane)> = Vec::new();
     for pool in &engine.pools {

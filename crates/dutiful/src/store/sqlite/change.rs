@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::enqueue::take_key_or_holder;
 use super::errors::Trouble;
 use super::finish::CANCELLED;
 use super::statements::prepare;
@@ -124,12 +125,7 @@ fn take_key_again(txn: &Txn<'_>, id: JobId) -> Result<Option<JobId>, Trouble> {
     let key: Option<Option<String>> =
         prepare(txn.conn, "retry", "key")?.query_row(params![id], |row| row.get(0)).optional()?;
     let Some(Some(key)) = key else { return Ok(None) };
-    if prepare(txn.conn, "retry", "take_key")?.execute(params![key, id])? == 1 {
-        return Ok(None);
-    }
-    let holder: [u8; 16] =
-        prepare(txn.conn, "retry", "holder")?.query_row(params![key], |row| row.get(0))?;
-    Ok(Some(JobId::from_bytes(holder)))
+    take_key_or_holder(txn.conn, &key, id)
 }
 
 pub(super) fn discard(txn: &mut Txn<'_>, id: JobId) -> Result<Change, Trouble> {

@@ -1,7 +1,7 @@
 //! Stores jobs: the record, its place, its unique key.
 
 use rusqlite::types::ToSqlOutput;
-use rusqlite::{CachedStatement, OptionalExtension, ToSql, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
 
 use super::errors::Trouble;
 use super::statements::prepare;
@@ -67,14 +67,23 @@ fn take_key(txn: &mut Txn<'_>, job: &Record) -> Result<Option<Enqueued>, Trouble
     if known.is_some() {
         return Ok(Some(Enqueued { id: job.id, outcome: EnqueueOutcome::Exists }));
     }
-    let taken = prepare(txn.conn, "enqueue", "take_key")?.execute(params![key, job.id])?;
-    if taken == 1 {
+    let holder = take_key_or_holder(txn.conn, key, job.id)?;
+    Ok(holder.map(|id| Enqueued { id, outcome: EnqueueOutcome::Duplicate }))
+}
+
+/// Takes a unique key for a job that is live, or becomes live again; returns who holds it if it is
+/// taken.
+pub(super) fn take_key_or_holder(
+    conn: &Connection,
+    key: &str,
+    id: JobId,
+) -> Result<Option<JobId>, Trouble> {
+    if prepare(conn, "enqueue", "take_key")?.execute(params![key, id])? == 1 {
         return Ok(None);
     }
     let holder: [u8; 16] =
-        prepare(txn.conn, "enqueue", "holder")?.query_row(params![key], |row| row.get(0))?;
-    let id = JobId::from_bytes(holder);
-    Ok(Some(Enqueued { id, outcome: EnqueueOutcome::Duplicate }))
+        prepare(conn, "enqueue", "holder")?.query_row(params![key], |row| row.get(0))?;
+    Ok(Some(JobId::from_bytes(holder)))
 }
 
 fn insert_record(

@@ -39,9 +39,3 @@ DELETE FROM dutiful_done WHERE id = ?1
 
 -- :key ?1 id
 SELECT unique_key FROM dutiful_job WHERE id = ?1
-
--- :take_key ?1 key, ?2 id
-INSERT INTO dutiful_unique_key (key, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING
-
--- :holder ?1 key
-SELECT id FROM dutiful_unique_key WHERE key = ?1
