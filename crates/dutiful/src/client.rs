@@ -7,12 +7,13 @@ use std::time::Duration;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use crate::clock::{Clock, Timestamp};
-use crate::enqueue::{Enqueue, NewJob, inherit};
+use crate::enqueue::{Enqueue, Middleware, NewJob, Outgoing, inherit};
 use crate::error::{Error, InvalidJob, StoreError};
 use crate::id::{JobId, Name};
 use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats};
 use crate::job::{Job, Record, TypeDefaults};
 use crate::payload::PAYLOAD_BYTES_MAX;
+use crate::result::Awaiting;
 use crate::store::{Change, EnqueueOutcome, Enqueued, Facts, Migrated, Store, connect::connect};
 use crate::telemetry::{Event, Observer, Observers};
 
@@ -33,6 +34,7 @@ struct Inner {
     store: Arc<dyn Store>,
     payload_bytes_max: usize,
     observers: Observers,
+    middleware: Vec<Box<Middleware>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -48,6 +50,7 @@ pub struct ClientBuilder {
     clock: Clock,
     payload_bytes_max: Option<usize>,
     observers: Observers,
+    middleware: Vec<Box<Middleware>>,
 }
 
 impl ClientBuilder {
@@ -69,15 +72,44 @@ impl ClientBuilder {
         self
     }
 
+    /// Lets this function see every job before it is checked and stored: it can add a tag or a
+    /// group, change the payload, or refuse the job with [`InvalidJob::Refused`]. Several are
+    /// called in the order in which they were given. What became of the job an observer hears.
+    ///
+    /// ```
+    /// # async fn connect() -> Result<dutiful::Client, dutiful::Error> {
+    /// let client = dutiful::Client::builder()
+    ///     .middleware(|job| {
+    ///         job.settings.tags.push("web".into());
+    ///         Ok(())
+    ///     })
+    ///     .connect("sqlite:jobs.db")
+    ///     .await?;
+    /// # Ok(client) }
+    /// ```
+    pub fn middleware(
+        mut self,
+        see: impl Fn(&mut Outgoing<'_>) -> Result<(), InvalidJob> + Send + Sync + 'static,
+    ) -> Self {
+        self.middleware.push(Box::new(see));
+        self
+    }
+
     /// Opens the store that the URL names.
     ///
     /// # Errors
     /// [`Error::Store`] that says what is wrong with the URL or the place.
     pub async fn connect(self, url: &str) -> Result<Client, Error> {
-        let store = connect(url, self.clock).await?;
+        let store = connect(url, self.clock.clone()).await?;
+        Ok(self.with_store(store))
+    }
+
+    /// Uses a store that is open already, such as one that wraps another for a test.
+    pub fn with_store(self, store: Arc<dyn Store>) -> Client {
         let payload_bytes_max = self.payload_bytes_max.unwrap_or(PAYLOAD_BYTES_MAX);
-        let observers = self.observers;
-        Ok(Client { inner: Arc::new(Inner { store, payload_bytes_max, observers }) })
+        let (observers, middleware) = (self.observers, self.middleware);
+        let inner = Inner { store, payload_bytes_max, observers, middleware };
+        Client { inner: Arc::new(inner) }
     }
 }
 
@@ -156,8 +188,18 @@ impl Client {
         let settings = inherit(crate::job::Settings::default());
         let payload = |job: J| crate::payload::serialize(&job, self.payload_bytes_max());
         let payloads: Result<Vec<_>, _> = jobs.into_iter().map(payload).collect();
-        let record = |payload| Record::build(&defaults, payload, settings.clone());
-        self.store_many(payloads?.into_iter().map(record)).await
+        if self.inner.middleware.is_empty() {
+            let record = |payload| Record::build(&defaults, payload, settings.clone());
+            return self.store_many(payloads?.into_iter().map(record)).await;
+        }
+        let seen = |mut payload| {
+            let (job_type, mut settings) = (&defaults.job_type, settings.clone());
+            self.pass(Outgoing { job_type, payload: &mut payload, settings: &mut settings })?;
+            Record::build(&defaults, payload, settings)
+        };
+        // Each is seen before the first is stored, so that a refusal leaves nothing behind.
+        let records: Result<Vec<_>, _> = payloads?.into_iter().map(seen).collect();
+        self.store_many(records?.into_iter().map(Ok)).await
     }
 
     /// Enqueues many jobs by name, in chunks of 1000, each chunk atomic.
@@ -167,16 +209,20 @@ impl Client {
     /// failed.
     pub async fn enqueue_many(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
         let mut known: HashMap<String, TypeDefaults> = HashMap::new();
-        for job in &jobs {
+        let mut jobs = jobs;
+        for job in &mut jobs {
             crate::payload::check(&job.payload, self.payload_bytes_max())?;
             job.settings.check()?;
             if !known.contains_key(&job.job_type) {
                 let name = Name::new("type", &job.job_type)?;
                 known.insert(job.job_type.clone(), self.defaults(&[name]).await?.remove(0));
             }
+            job.settings = inherit(std::mem::take(&mut job.settings));
+            let job_type = &known[&job.job_type].job_type;
+            let (payload, settings) = (&mut job.payload, &mut job.settings);
+            self.pass(Outgoing { job_type, payload, settings })?;
         }
-        let record =
-            |job: NewJob| Record::build(&known[&job.job_type], job.payload, inherit(job.settings));
+        let record = |job: NewJob| Record::build(&known[&job.job_type], job.payload, job.settings);
         self.store_many(jobs.into_iter().map(record)).await
     }
 
@@ -186,6 +232,19 @@ impl Client {
     /// [`Error::Store`].
     pub async fn job(&self, id: JobId) -> Result<Option<JobInfo>, Error> {
         self.call(self.inner.store.show(id)).await
+    }
+
+    /// Waits for the end of a job, and for what its handler returned: a minute, unless the builder
+    /// is told otherwise. The worker may be any process; a job that ended long ago answers at once.
+    ///
+    /// ```
+    /// # async fn ask(client: dutiful::Client, id: dutiful::JobId) -> Result<(), dutiful::Error> {
+    /// let ended = client.result(id).timeout(std::time::Duration::from_secs(5)).await?;
+    /// let pages: u32 = ended.decode()?; // what is no completion is an error here
+    /// # Ok(()) }
+    /// ```
+    pub fn result(&self, id: JobId) -> Awaiting<'_> {
+        Awaiting::new(self, id)
     }
 
     /// Returns a page of jobs, newest first.
@@ -335,6 +394,18 @@ impl Client {
         &self.inner.store
     }
 
+    /// Shows a job to the middleware, in order; checks again what it may have changed.
+    pub(crate) fn pass(&self, mut job: Outgoing<'_>) -> Result<(), InvalidJob> {
+        if self.inner.middleware.is_empty() {
+            return Ok(());
+        }
+        for see in &self.inner.middleware {
+            see(&mut job)?;
+        }
+        crate::payload::check(job.payload, self.payload_bytes_max())?;
+        job.settings.check()
+    }
+
     pub(crate) fn payload_bytes_max(&self) -> usize {
         self.inner.payload_bytes_max
     }
@@ -406,7 +477,7 @@ impl Client {
     }
 
     /// Waits for the store's answer, but not for ever.
-    async fn call<T>(
+    pub(crate) async fn call<T>(
         &self,
         asked: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, Error> {

@@ -13,8 +13,9 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::job::Delivery;
+use crate::notes::Notes;
 use crate::outcome::{Decision, HandlerError, RESULT_BYTES_MAX, Result};
-use crate::store::{End, Finish, Once, OnceRequest};
+use crate::store::{End, Finish, Held, Note, Once, OnceRequest};
 use crate::telemetry::{Correlation, Run};
 
 /// How long a second caller of a remembered effect waits before it looks again.
@@ -76,6 +77,8 @@ pub(crate) struct Attempt {
     pub(crate) ended: AtomicBool,
     /// `complete_within` wrote the completion, so the store says whether it was committed.
     pub(crate) within: AtomicBool,
+    /// What its handler says of it.
+    pub(crate) notes: Notes,
 }
 
 impl Attempt {
@@ -97,6 +100,11 @@ impl Attempt {
             waited: self.waited,
             end,
         }
+    }
+
+    /// Returns the store's time, as far as this process knows it.
+    fn now(&self) -> Timestamp {
+        self.started_at.plus(self.started.elapsed())
     }
 
     /// Asks the handler to stop; the first reason stays.
@@ -217,6 +225,50 @@ impl<A> Context<A> {
         self.attempt.cancel.is_cancelled()
     }
 
+    /// Says how far it has come, in percent, and what it is doing: others see it in the job within
+    /// a second. The last word counts; it is a hint for people and costs no commit of its own.
+    pub fn progress(&self, percent: u8, note: impl AsRef<str>) {
+        self.attempt.notes.progress(percent, note.as_ref(), self.attempt.now());
+    }
+
+    /// Adds a line to the log of this attempt, which stays with the job. The last 200 lines of an
+    /// attempt are kept, each up to 1 KiB; they are written twice a second and with the attempt's
+    /// end, so a crash may take the last ones.
+    pub fn log(&self, line: impl AsRef<str>) {
+        self.attempt.notes.log(line.as_ref(), self.attempt.now());
+    }
+
+    /// Keeps data for the next attempt of this job, should this one not get to its end; durable
+    /// when it answers. Each call replaces what was kept before. At most 64 KiB of JSON.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] when the job is no longer ours; [`Error::Store`]; data over the limit.
+    pub async fn save_checkpoint<T: Serialize + Sync>(&self, data: &T) -> Result<()> {
+        let fence = self.attempt.fence;
+        let checkpoint = serde_json::to_vec(data)?;
+        if checkpoint.len() > RESULT_BYTES_MAX {
+            let size = checkpoint.len();
+            return Err(HandlerError::msg(format!(
+                "the checkpoint has {size} bytes and the limit is {RESULT_BYTES_MAX}"
+            )));
+        }
+        let note = Note { fence, progress: None, checkpoint: Some(checkpoint), log: Vec::new() };
+        match self.attempt.client.call(self.client().store().note(vec![note])).await?.first() {
+            Some(Held::Yes) => Ok(()),
+            _ => Err(Error::LeaseLost(fence).into()),
+        }
+    }
+
+    /// Returns what an attempt of this job kept last, or `None`.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; data of another type, such as an older version of the program kept.
+    pub async fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        let job = self.client().job(self.id()).await?;
+        let kept = job.and_then(|job| job.checkpoint);
+        Ok(kept.map(|json| serde_json::from_str(json.get())).transpose()?)
+    }
+
     /// Waits for a future from a blocking handler. Not to be called from async code.
     pub fn wait<F: IntoFuture>(&self, future: F) -> F::Output {
         self.attempt.runtime.block_on(async { future.into_future().await })
@@ -261,8 +313,8 @@ impl<A> Context<A> {
             return Err(HandlerError::discard(HandlerError::msg(text)));
         }
         match store.once_store(key, fence, Some(result)).await? {
-            crate::store::Held::Yes => Ok(value),
-            crate::store::Held::Lost => Err(Error::LeaseLost(fence).into()),
+            Held::Yes => Ok(value),
+            Held::Lost => Err(Error::LeaseLost(fence).into()),
         }
     }
 }

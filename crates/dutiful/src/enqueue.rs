@@ -23,6 +23,20 @@ pub struct NewJob {
     pub settings: Settings,
 }
 
+/// A job on its way into the store, as the middleware of a client sees it.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// The type, which stays.
+    pub job_type: &'a Name,
+    /// JSON; what is changed here is checked again.
+    pub payload: &'a mut Vec<u8>,
+    /// What the caller asked for, and what is inherited from where it enqueues.
+    pub settings: &'a mut Settings,
+}
+
+/// Sees each job before it is checked and stored; an error refuses it.
+pub(crate) type Middleware = dyn Fn(&mut Outgoing<'_>) -> Result<(), InvalidJob> + Send + Sync;
+
 /// An enqueue being put together; await it to store the job.
 #[must_use = "nothing is enqueued before it is awaited"]
 pub struct Enqueue<'a> {
@@ -164,7 +178,13 @@ impl<'a> Enqueue<'a> {
         if let Some(late) = self.late {
             return Err(late);
         }
-        Ok((self.what?, inherit(self.settings)))
+        let (mut what, mut settings) = (self.what?, inherit(self.settings));
+        let (job_type, payload) = match &mut what {
+            What::Typed(defaults, payload) => (&defaults.job_type, payload),
+            What::Raw(name, payload) => (&*name, payload),
+        };
+        self.client.pass(Outgoing { job_type, payload, settings: &mut settings })?;
+        Ok((what, settings))
     }
 
     async fn send(self) -> Result<Enqueued, Error> {

@@ -43,6 +43,24 @@ pub enum Error {
         /// The job that holds the key.
         holder: JobId,
     },
+    /// The job did not end while somebody waited for its result; it may still.
+    #[error("hear how job {id} ended within {waited:?}: it is {state}; ask again, or wait longer")]
+    NotEnded {
+        /// Which.
+        id: JobId,
+        /// Where it stands.
+        state: State,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The job ended without a result of the asked type.
+    #[error("read the result of job {id}: {reason}")]
+    NoResult {
+        /// Which.
+        id: JobId,
+        /// It is dead, was cancelled, or returned something else.
+        reason: String,
+    },
     /// The attempt no longer belongs to this worker; what it did since may be done again elsewhere.
     #[error("write about attempt {0}: its lease was lost")]
     LeaseLost(Fence),
@@ -140,6 +158,9 @@ pub enum InvalidJob {
         /// The limit.
         max: usize,
     },
+    /// Middleware of the client does not want it.
+    #[error("it was refused: {0}")]
+    Refused(String),
     /// Not a W3C `traceparent`.
     #[error("\"{given}\" is not a W3C traceparent (00-<32 hex>-<16 hex>-<2 hex>)")]
     TraceParent {

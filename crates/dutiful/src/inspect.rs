@@ -15,6 +15,13 @@ pub const PAGE_MAX: usize = 1000;
 /// Most rows that a filtered page examines before it returns a cursor to go on from.
 pub const EXAMINED_MAX: usize = 50_000;
 
+/// Most log lines that are kept of one attempt; older ones make room.
+pub const LOG_LINES_MAX: u32 = 200;
+/// Longest log line and progress note, in bytes; the rest is cut.
+pub const LOG_LINE_BYTES_MAX: usize = 1024;
+/// Of a job's attempts so many keep their log lines, the last ones.
+pub const LOG_ATTEMPTS_MAX: u32 = 10;
+
 /// Everything about one job. In JSON the names of the design's metadata, times in RFC 3339.
 #[derive(Clone, Debug, Serialize)]
 pub struct JobInfo {
@@ -72,6 +79,12 @@ pub struct JobInfo {
     /// What the handler returned; absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<RawValue>>,
+    /// How far it has come, as the handler last said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// What the handler kept for the next attempt; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Box<RawValue>>,
     /// The attempt log, oldest first; absent in lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptInfo>,
@@ -93,6 +106,44 @@ pub struct AttemptInfo {
     /// How it ended.
     pub outcome: AttemptOutcome,
     /// What it failed with.
+    pub error: Option<Failure>,
+    /// The last lines that the handler logged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<LogLine>,
+}
+
+/// How far an attempt has come, in its handler's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// 0 to 100.
+    pub percent: u8,
+    /// What it is doing.
+    pub note: Option<String>,
+    /// When it said so.
+    pub at: Timestamp,
+}
+
+/// A line that a handler logged about its attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogLine {
+    /// From 1; a gap at the start means that older lines made room.
+    pub number: u32,
+    /// When.
+    pub at: Timestamp,
+    /// The text, one line.
+    pub text: String,
+}
+
+/// How a job ended, or where it stands meanwhile.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobResult {
+    /// Which job.
+    pub id: JobId,
+    /// Its state: completed, dead and cancelled are ends.
+    pub state: State,
+    /// What the handler returned.
+    pub result: Option<Box<RawValue>>,
+    /// What the last attempt failed with.
     pub error: Option<Failure>,
 }
 
@@ -132,6 +183,18 @@ pub struct Filter {
     pub queue: Option<Name>,
     /// Of this type.
     pub job_type: Option<Name>,
+    /// Of this group.
+    pub group: Option<String>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// With this correlation id; a job that nobody gave one has its own id.
+    pub correlation_id: Option<String>,
+    /// Enqueued at this time or later.
+    pub since: Option<Timestamp>,
+    /// Enqueued before this time.
+    pub until: Option<Timestamp>,
+    /// Whose last error has this text in its class or message, in upper or lower case.
+    pub error: Option<String>,
     /// Older than this id (the cursor of the page before).
     pub before: Option<JobId>,
     /// At most so many (default 50, at most 1000).

@@ -50,8 +50,10 @@ mod error;
 mod id;
 mod inspect;
 mod job;
+mod notes;
 mod outcome;
 mod payload;
+mod result;
 mod retry;
 pub mod store;
 mod telemetry;
@@ -60,28 +62,30 @@ mod worker;
 pub use client::{Client, ClientBuilder, Verb};
 pub use clock::{Clock, Timestamp};
 pub use context::Context;
-pub use enqueue::{Enqueue, NewJob};
+pub use enqueue::{Enqueue, NewJob, Outgoing};
 pub use error::{Error, InvalidJob, StoreError};
 pub use id::{Fence, JobId, NAME_BYTES_MAX, Name, WorkerId};
 pub use inspect::{
-    AttemptInfo, AttemptOutcome, Counts, EXAMINED_MAX, Filter, JobInfo, PAGE_MAX, Page, QueueInfo,
-    Stats,
+    AttemptInfo, AttemptOutcome, Counts, EXAMINED_MAX, Filter, JobInfo, JobResult,
+    LOG_ATTEMPTS_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LogLine, PAGE_MAX, Page, Progress,
+    QueueInfo, Stats,
 };
 pub use job::{
     ATTEMPTS_MAX, Delivery, Job, PRIORITY_MAX, Record, Settings, State, TAGS_MAX, TEXT_BYTES_MAX,
     TIMEOUT_MAX, TypeDefaults,
 };
 pub use outcome::{
-    Completed, Decision, HandlerError, IntoOutcome, MESSAGE_BYTES_MAX, OrDecide, Outcome,
+    Answer, Completed, Decision, HandlerError, IntoOutcome, MESSAGE_BYTES_MAX, OrDecide, Outcome,
     RESULT_BYTES_MAX, Result,
 };
 pub use payload::{DEPTH_MAX, PAYLOAD_BYTES_MAX};
+pub use result::{Awaiting, RESULT_WAIT};
 pub use retry::{RETRY_MAX, RETRY_MIN, Retry};
 pub use store::{
     Change, DeadReason, EnqueueOutcome, Enqueued, Facts, Failure, Migrated, Retention,
 };
 pub use telemetry::{Event, Observer, Run, correlate};
-pub use worker::{Report, Worker, WorkerHandle, shutdown_signal};
+pub use worker::{Next, Report, Worker, WorkerHandle, quiet_signals, shutdown_signal};
 
 /// The README's program, compiled with the tests of the documentation.
 #[cfg(doctest)]

@@ -157,13 +157,17 @@ pub trait IntoOutcome {
     fn into_answer(self) -> Result<Answer>;
 }
 
-/// A handler's answer without its type.
-#[doc(hidden)]
-#[derive(Debug)]
+/// A handler's answer without its type, as middleware sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Answer {
+    /// Succeeded, with a result (JSON) or none.
     Done(Option<Vec<u8>>),
+    /// Succeeded; the completion was written into the handler's own transaction.
     Within,
+    /// Run again after a while; not charged as a failure.
     Snooze(Duration),
+    /// Give up for good, with this reason.
     Discard(String),
 }
 
@@ -202,7 +206,7 @@ pub(crate) fn failure(class: &str, message: &str) -> Failure {
 }
 
 /// Replaces NUL and cuts on a character's boundary.
-fn clean(text: &str, max: usize) -> String {
+pub(crate) fn clean(text: &str, max: usize) -> String {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;

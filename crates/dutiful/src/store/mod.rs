@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
-use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats};
+use crate::inspect::{Filter, JobInfo, JobResult, LogLine, Page, Progress, QueueInfo, Stats};
 use crate::job::{Delivery, Record, State, TypeDefaults};
 
 pub(crate) mod connect;
@@ -43,6 +43,9 @@ pub trait Store: Send + Sync + 'static {
     /// Says which of these leases exist still, to learn how an unknown outcome ended.
     fn held(&self, fences: Vec<Fence>) -> Reply<'_, Vec<Held>>;
 
+    /// Keeps what handlers say of their attempts, each only if its fence still holds.
+    fn note(&self, notes: Vec<Note>) -> Reply<'_, Vec<Held>>;
+
     /// Stops jobs: waiting ones at once, active ones when their worker hears of it.
     fn cancel(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>>;
 
@@ -63,6 +66,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns one job with its attempts, or `None`.
     fn show(&self, id: JobId) -> Reply<'_, Option<JobInfo>>;
+
+    /// Returns how jobs ended, or where they stand meanwhile; `None` for those not on record.
+    fn result(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Option<JobResult>>>;
 
     /// Returns jobs, newest first, without payloads and attempts.
     fn list(&self, filter: Filter) -> Reply<'_, Page>;
@@ -293,6 +299,19 @@ pub enum Held {
     Lost,
 }
 
+/// What a handler said of its attempt since the last time it was written.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// The right to write it.
+    pub fence: Fence,
+    /// How far it has come.
+    pub progress: Option<Progress>,
+    /// Data (JSON) for the next attempt, if there is one.
+    pub checkpoint: Option<Vec<u8>>,
+    /// New lines, numbered from 1 in each attempt.
+    pub log: Vec<LogLine>,
+}
+
 /// A renewal of leases.
 #[derive(Clone, Debug)]
 pub struct HeartbeatRequest {
@@ -346,6 +365,8 @@ pub struct WorkerCard {
     pub queues: Vec<(Name, usize)>,
     /// The types it runs and their settings.
     pub types: Vec<TypeDefaults>,
+    /// True while it claims nothing and only ends what it runs.
+    pub quiet: bool,
 }
 
 /// Who leads.

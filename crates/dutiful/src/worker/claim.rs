@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::engine::{Buffered, Engine, Held, Pool, backoff, lock};
-use super::execute;
+use super::{execute, shutdown};
 use crate::clock::BootTime;
 use crate::context::Stop;
 use crate::inspect::Filter;
@@ -34,9 +34,14 @@ const CLAIM_BYTES: usize = 8 * 1024 * 1024;
 const HELD_MAX: usize = 10_000;
 
 pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
-    let mut tries = 0;
+    let (mut tries, mut quiet) = (0, false);
     while !engine.stop.is_cancelled() {
         give_back_stale(&engine);
+        heed(&engine, &mut quiet).await;
+        if quiet {
+            wait_for_room(&engine).await;
+            continue;
+        }
         let Some(ask) = plan(&engine) else {
             wait_for_room(&engine).await;
             continue;
@@ -67,6 +72,28 @@ pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
     }
 }
 
+/// Takes note of what the worker was told: other slots, to be quiet, or to go on.
+async fn heed(engine: &Engine, quiet: &mut bool) {
+    let (told, slots) = (engine.control.is_quiet(), engine.control.take_slots());
+    if told == *quiet && slots.is_empty() {
+        return;
+    }
+    *quiet = told;
+    for pool in &engine.pools {
+        if let Some(slots) = slots.get(&pool.queue) {
+            pool.slots.store(*slots, Ordering::SeqCst);
+        }
+        // What lies ahead of no slot is for others.
+        if told || pool.slots() == 0 {
+            shutdown::release_buffered(engine, pool, false);
+        }
+    }
+    if let Err(error) = engine.store().register(engine.card()).await {
+        // Others see the old card; what was told is heeded all the same.
+        engine.observers.tell(&Event::StoreTrouble { verb: "register", error: &error });
+    }
+}
+
 /// Says what to claim now, or `None` when everything is full.
 fn plan(engine: &Engine) -> Option<ClaimRequest> {
     let (held, crashed) = {
@@ -81,7 +108,7 @@ fn plan(engine: &Engine) -> Option<ClaimRequest> {
     let mut lanes: Vec<(u32, Lane)> = Vec::new();
     for pool in &engine.pools {
         let (running, buffered) = (pool.running(), pool.buffered());
-        let idle = pool.slots.saturating_sub(running);
+        let idle = pool.slots().saturating_sub(running);
         let ahead = if may_prefetch { prefetch(pool) } else { 0 };
         let limit = (idle + ahead).saturating_sub(buffered);
         // While enough lies ahead, a small claim would only cost a commit.
@@ -114,7 +141,7 @@ fn prefetch(pool: &Pool) -> usize {
         return 0;
     }
     let known = pool.runs.load(Ordering::Relaxed) / RUNS_PER_AHEAD;
-    (pool.slots as u64).saturating_mul(moment / ran).min(known).min(AHEAD_MAX as u64) as usize
+    (pool.slots() as u64).saturating_mul(moment / ran).min(known).min(AHEAD_MAX as u64) as usize
 }
 
 /// Shares a budget that is too small for all: strictly in order, or by weight, each at least one.
@@ -202,6 +229,7 @@ async fn wait_for_room(engine: &Engine) {
     const LOOK_AGAIN: Duration = Duration::from_millis(500);
     tokio::select! {
         () = engine.room.notified() => {}
+        () = engine.control.changed.notified() => {}
         () = engine.stop.cancelled() => {}
         () = tokio::time::sleep(LOOK_AGAIN) => {}
     }
@@ -222,6 +250,7 @@ async fn wait_for_work(engine: &Engine, heard: u64, asked: &ClaimRequest) {
             _ = &mut rings => return,
             () = &mut poll => return,
             () = engine.stop.cancelled() => return,
+            () = engine.control.changed.notified() => return,
             () = engine.room.notified() => {}
         }
         if plan(engine).is_some_and(|now| asks_more(&now, asked)) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::control::Control;
 use super::registry::Registry;
 use super::settings::Settings;
 use super::{claim, finish, guard, heartbeat, shutdown};
@@ -17,7 +18,7 @@ use crate::clock::BootTime;
 use crate::context::Attempt;
 use crate::error::Error;
 use crate::id::{Fence, JobId, Name, WorkerId};
-use crate::store::{Claimed, Finish, Store, WorkerCard};
+use crate::store::{Claimed, End, Finish, Note, Store, WorkerCard};
 use crate::telemetry::Observers;
 
 /// What a worker did, from its start to its end.
@@ -75,7 +76,8 @@ pub(super) struct Buffered {
 /// A queue that this worker serves, with slots of its own.
 pub(super) struct Pool {
     pub(super) queue: Name,
-    pub(super) slots: usize,
+    /// Can be changed while the worker runs.
+    pub(super) slots: AtomicUsize,
     pub(super) weight: u32,
     pub(super) buffer: Mutex<VecDeque<Buffered>>,
     /// Slots in use.
@@ -93,6 +95,10 @@ impl Pool {
 
     pub(super) fn running(&self) -> usize {
         self.running.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn slots(&self) -> usize {
+        self.slots.load(Ordering::SeqCst)
     }
 }
 
@@ -120,12 +126,16 @@ pub(super) struct Engine {
     /// timeout and a place in the shutdown.
     pub(super) unleased: Mutex<HashMap<Fence, Arc<Attempt>>>,
     pub(super) ends: Mutex<Vec<Finish>>,
+    /// The last words of attempts whose ends wait to be written.
+    pub(super) notes: Mutex<Vec<Note>>,
     /// Ends taken by the flush that is under way.
     pub(super) flushing: AtomicUsize,
     /// Rung when an end waits to be written.
     pub(super) flush: Notify,
     /// Rung when a slot or buffer became free.
     pub(super) room: Notify,
+    /// What the worker's handle tells it.
+    pub(super) control: Arc<Control>,
     /// No more claims.
     pub(super) stop: CancellationToken,
     /// Nothing more at all: the threads end.
@@ -143,11 +153,11 @@ impl Engine {
         registry: Registry,
         settings: Settings,
         observers: Observers,
-        stop: CancellationToken,
+        control: Arc<Control>,
     ) -> Arc<Self> {
         let pool = |queue: &super::QueueSettings| Pool {
             queue: queue.name.clone(),
-            slots: queue.slots,
+            slots: AtomicUsize::new(queue.slots),
             weight: queue.weight,
             buffer: Mutex::default(),
             running: AtomicUsize::new(0),
@@ -166,10 +176,12 @@ impl Engine {
             held: Mutex::default(),
             unleased: Mutex::default(),
             ends: Mutex::default(),
+            notes: Mutex::default(),
             flushing: AtomicUsize::new(0),
             flush: Notify::new(),
             room: Notify::new(),
-            stop,
+            stop: control.stop.clone(),
+            control,
             over: CancellationToken::new(),
             entrance: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -201,12 +213,13 @@ impl Engine {
         Ok(self.counters.report())
     }
 
-    fn card(&self) -> WorkerCard {
+    pub(super) fn card(&self) -> WorkerCard {
         WorkerCard {
             worker: self.worker,
             name: self.settings.name.clone(),
-            queues: self.pools.iter().map(|pool| (pool.queue.clone(), pool.slots)).collect(),
+            queues: self.pools.iter().map(|pool| (pool.queue.clone(), pool.slots())).collect(),
             types: self.registry.defaults(),
+            quiet: self.control.is_quiet(),
         }
     }
 
@@ -219,6 +232,14 @@ impl Engine {
     pub(super) fn push_end(&self, end: Finish) {
         lock(&self.ends).push(end);
         self.flush.notify_one();
+    }
+
+    /// Hands over how an attempt ended, with its handler's last words.
+    pub(super) fn push_end_of(&self, attempt: &Attempt, ran: Duration, end: End) {
+        if let Some(note) = attempt.notes.take(attempt.fence) {
+            lock(&self.notes).push(note);
+        }
+        self.push_end(attempt.describe(ran, end));
     }
 
     /// Ends that are not yet durable.

@@ -15,6 +15,7 @@ use super::registry::{Answering, Handler};
 use crate::clock::BootTime;
 use crate::context::{Attempt, Stop};
 use crate::job::Delivery;
+use crate::notes::Notes;
 use crate::outcome::{Answer, HandlerError, Result};
 use crate::store::{Claimed, End};
 use crate::telemetry::{Correlation, Event, ORIGIN, Origin, span};
@@ -39,7 +40,7 @@ pub(super) fn start_slots(engine: &Arc<Engine>, at: usize) {
 fn enter(engine: &Engine, pool: &Pool) -> bool {
     let total = engine.settings.slots.unwrap_or(usize::MAX);
     let _alone = lock(&engine.entrance);
-    if engine.running() >= total || pool.running() >= pool.slots {
+    if engine.running() >= total || pool.running() >= pool.slots() {
         return false;
     }
     pool.running.fetch_add(1, Ordering::SeqCst);
@@ -155,7 +156,7 @@ fn begin(engine: &Engine, next: Buffered) -> Option<(Arc<Attempt>, Vec<u8>)> {
     };
     if !may_begin {
         lock(&engine.unleased).remove(&attempt.fence);
-        engine.push_end(attempt.describe(Duration::ZERO, End::Released));
+        engine.push_end_of(&attempt, Duration::ZERO, End::Released);
         return None;
     }
     Some((attempt, payload))
@@ -192,6 +193,7 @@ fn attempt_of(engine: &Engine, job: Claimed, since: Instant) -> (Attempt, Vec<u8
         stop: AtomicU8::new(Stop::No as u8),
         ended: AtomicBool::new(false),
         within: AtomicBool::new(false),
+        notes: Notes::default(),
     };
     (attempt, job.payload)
 }

@@ -67,7 +67,7 @@ pub(super) async fn hand_over(
         span.record("job.outcome", word(&end));
     }
     lock(&engine.unleased).remove(&attempt.fence);
-    engine.push_end(attempt.describe(ran, end));
+    engine.push_end_of(attempt, ran, end);
 }
 
 /// Gives up an attempt whose lease is somebody else's.
@@ -118,9 +118,8 @@ fn decide(attempt: &Attempt, ended: Ended, retry: Retry) -> Option<End> {
 }
 
 /// Returns what an attempt comes to whose handler never came back in time.
-pub(super) fn overdue(attempt: &Attempt, retry: Retry) -> Finish {
-    let end = charge(attempt, timed_out(attempt), None, retry);
-    attempt.describe(attempt.started.elapsed(), end)
+pub(super) fn overdue(attempt: &Attempt, retry: Retry) -> End {
+    charge(attempt, timed_out(attempt), None, retry)
 }
 
 fn timed_out(attempt: &Attempt) -> Failure {
@@ -238,8 +237,21 @@ fn take_batch(engine: &Engine) -> Vec<Finish> {
 
 async fn write_batch(engine: &Engine, batch: Vec<Finish>) {
     let mut tries = 0;
+    let mut notes = std::mem::take(&mut *lock(&engine.notes));
     loop {
-        match engine.store().finish(engine.worker, batch.clone()).await {
+        // Asked first, for what was said needs the lease that the end takes away; both are
+        // written in one commit.
+        let noted = (!notes.is_empty()).then(|| engine.store().note(notes.clone()));
+        let finished = engine.store().finish(engine.worker, batch.clone());
+        if let Some(noted) = noted {
+            match noted.await {
+                Ok(_) => notes.clear(),
+                Err(error) => {
+                    engine.observers.tell(&Event::StoreTrouble { verb: "note", error: &error });
+                }
+            }
+        }
+        match finished.await {
             Ok(answers) => return settle(engine, &batch, &answers),
             Err(error) => {
                 engine.observers.tell(&Event::StoreTrouble { verb: "finish", error: &error });

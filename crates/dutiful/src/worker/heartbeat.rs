@@ -56,6 +56,7 @@ async fn beat_until_over(engine: &Arc<Engine>) {
             fence_ourselves(engine);
         }
         hear_cancels(engine).await;
+        write_notes(engine).await;
         replace_overdue(engine);
     }
 }
@@ -164,6 +165,23 @@ async fn hear_cancels(engine: &Engine) {
     }
 }
 
+/// Writes what running handlers said since the last round, so that others can watch them.
+async fn write_notes(engine: &Engine) {
+    let attempts = engine.attempts();
+    let said = attempts.iter().filter_map(|one| Some((one, one.notes.take(one.fence)?)));
+    let (attempts, notes): (Vec<_>, Vec<_>) = said.unzip();
+    if notes.is_empty() {
+        return;
+    }
+    // It must not hold up the next beat. What may or may not be written is written again.
+    let written = tokio::time::timeout(WATCH, engine.store().note(notes.clone())).await;
+    if !matches!(written, Ok(Ok(_))) {
+        for (attempt, note) in attempts.into_iter().zip(notes) {
+            attempt.notes.put_back(note);
+        }
+    }
+}
+
 /// Writes the timeout of handlers that neither yield nor end, and starts other slots for theirs.
 fn replace_overdue(engine: &Arc<Engine>) {
     for attempt in engine.attempts() {
@@ -178,7 +196,7 @@ fn replace_overdue(engine: &Arc<Engine>) {
         attempt.ask_to_stop(Stop::TimedOut);
         engine.observers.tell(&Event::Overdue { run: attempt.run(), ran });
         lock(&engine.unleased).remove(&attempt.fence);
-        engine.push_end(finish::overdue(&attempt, entry.retry));
+        engine.push_end_of(&attempt, ran, finish::overdue(&attempt, entry.retry));
         let at = execute::leave_for(engine, &attempt);
         execute::start_slots(engine, at);
         engine.room.notify_one();

@@ -7,11 +7,13 @@
 //! leader's chores; [`shutdown`] ends all of them in order.
 
 mod claim;
+mod control;
 mod engine;
 mod execute;
 mod finish;
 mod guard;
 mod heartbeat;
+mod middleware;
 mod registry;
 mod settings;
 mod shutdown;
@@ -20,9 +22,8 @@ mod upkeep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use self::engine::Engine;
+use self::middleware::Layer;
 use self::registry::Registry;
 use self::settings::{QueueSettings, Settings};
 use crate::client::Client;
@@ -30,12 +31,14 @@ use crate::context::Context;
 use crate::error::{Error, InvalidJob};
 use crate::id::Name;
 use crate::job::{Job, TypeDefaults};
-use crate::outcome::{IntoOutcome, Result as HandlerResult};
+use crate::outcome::{Answer, IntoOutcome, Result as HandlerResult};
 use crate::retry::Retry;
 use crate::store::Retention;
 use crate::telemetry::{Observer, Observers};
 
+pub use self::control::{WorkerHandle, quiet_signals};
 pub use self::engine::Report;
+pub use self::middleware::Next;
 pub use self::shutdown::shutdown_signal;
 
 /// A worker being put together, and then run.
@@ -64,19 +67,9 @@ pub struct Worker<A> {
     registry: Registry,
     settings: Settings,
     observers: Observers,
-    stop: CancellationToken,
+    layers: Vec<Layer<A>>,
+    handle: WorkerHandle,
     mistake: Option<InvalidJob>,
-}
-
-/// Stops a worker from elsewhere in the program.
-#[derive(Clone, Debug)]
-pub struct WorkerHandle(CancellationToken);
-
-impl WorkerHandle {
-    /// Tells the worker to stop in order: no more claims, finish or release, flush.
-    pub fn stop(&self) {
-        self.0.cancel();
-    }
 }
 
 impl<A: Send + Sync + 'static> Worker<A> {
@@ -88,7 +81,8 @@ impl<A: Send + Sync + 'static> Worker<A> {
             registry: Registry::default(),
             settings: Settings::default(),
             observers: Observers::default(),
-            stop: CancellationToken::new(),
+            layers: Vec::new(),
+            handle: WorkerHandle::default(),
             mistake: None,
         }
     }
@@ -212,9 +206,36 @@ impl<A: Send + Sync + 'static> Worker<A> {
         self
     }
 
-    /// Returns a handle that stops this worker.
+    /// Puts a layer around every handler: it is called with the context and the rest of the way,
+    /// and decides what is done before and after. The first layer given is the outermost. Around a
+    /// blocking handler it runs on that handler's own thread.
+    ///
+    /// ```
+    /// # use dutiful::{Client, Worker};
+    /// # fn put_together(client: &Client) -> Worker<()> {
+    /// Worker::new(client, ()).middleware(|cx, next| async move {
+    ///     cx.log(format!("attempt {} begins", cx.attempt()));
+    ///     let answer = next.run().await;
+    ///     if let Err(error) = &answer {
+    ///         cx.log(format!("it failed: {}", error.failure().message));
+    ///     }
+    ///     answer
+    /// })
+    /// # }
+    /// ```
+    pub fn middleware<F, Fut>(mut self, layer: F) -> Self
+    where
+        F: Fn(Context<A>, Next) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult<Answer>> + Send + 'static,
+    {
+        self.layers.push(Arc::new(move |cx, next| Box::pin(layer(cx, next))));
+        self
+    }
+
+    /// Returns a handle that tells this worker what to do while it runs: stop, be quiet, resume,
+    /// other slots.
     pub fn handle(&self) -> WorkerHandle {
-        WorkerHandle(self.stop.clone())
+        self.handle.clone()
     }
 
     /// Runs until the handle stops it, or, with [`Worker::until_empty`], until nothing is left.
@@ -231,11 +252,19 @@ impl<A: Send + Sync + 'static> Worker<A> {
     /// # Errors
     /// As [`Worker::run`].
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<Report, Error> {
+        self.into_engine()?.run(stop).await
+    }
+
+    fn into_engine(mut self) -> Result<Arc<Engine>, Error> {
         if let Some(mistake) = self.mistake {
             return Err(mistake.into());
         }
+        for layer in self.layers.into_iter().rev() {
+            let around = |handler| middleware::around(handler, self.app.clone(), layer.clone());
+            self.registry.wrap(around);
+        }
         let settings = self.settings.complete(&self.registry)?;
-        let engine = Engine::new(self.client, self.registry, settings, self.observers, self.stop);
-        engine.run(stop).await
+        let control = self.handle.control();
+        Ok(Engine::new(self.client, self.registry, settings, self.observers, control))
     }
 }

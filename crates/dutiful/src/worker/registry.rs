@@ -11,8 +11,8 @@ use crate::outcome::{Answer, HandlerError, IntoOutcome, Result};
 use crate::retry::Retry;
 
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Answer>> + Send>>;
-type AsyncFn = dyn Fn(Vec<u8>, Arc<Attempt>) -> Answering + Send + Sync;
-type BlockingFn = dyn Fn(Vec<u8>, Arc<Attempt>) -> Result<Answer> + Send + Sync;
+pub(super) type AsyncFn = dyn Fn(Vec<u8>, Arc<Attempt>) -> Answering + Send + Sync;
+pub(super) type BlockingFn = dyn Fn(Vec<u8>, Arc<Attempt>) -> Result<Answer> + Send + Sync;
 
 /// What runs a type.
 #[derive(Clone)]
@@ -102,6 +102,13 @@ impl Registry {
         let name = defaults.job_type.clone();
         if self.entries.insert(name.clone(), Entry { handler, retry, defaults }).is_some() {
             self.twice = Some(name);
+        }
+    }
+
+    /// Puts something around every handler.
+    pub(super) fn wrap(&mut self, around: impl Fn(Handler) -> Handler) {
+        for entry in self.entries.values_mut() {
+            entry.handler = around(entry.handler.clone());
         }
     }
 

@@ -10,7 +10,7 @@ use crate::store::Retention;
 /// Slots of a queue that nobody gave a number.
 pub(super) const SLOTS_DEFAULT: usize = 10;
 /// Most slots of one queue.
-const SLOTS_MAX: usize = 10_000;
+pub(super) const SLOTS_MAX: usize = 10_000;
 /// A shorter lease could not be renewed in time on a busy machine.
 const LEASE_MIN: Duration = Duration::from_millis(300);
 /// A longer lease would leave crashed work lying for too long.

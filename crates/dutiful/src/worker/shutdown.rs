@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::engine::{Engine, lock};
+use super::engine::{Engine, Pool, lock};
 use super::{execute, finish};
 use crate::context::Stop;
 use crate::job::Delivery;
@@ -72,17 +72,17 @@ fn in_order(engine: Arc<Engine>, parts: Parts, grace: Duration) -> impl Future<O
         let engine = &over.0;
         let deadline = Instant::now() + grace;
         let Parts { mut claimer, mut flusher, beats } = parts;
-        release_buffered(engine, false);
+        release_all_buffered(engine, false);
         // A claim that is under way is waited for: what it brings is ours and must be given back.
         if timeout_at(deadline, &mut claimer).await.is_err() {
             claimer.abort();
         }
-        release_buffered(engine, false);
+        release_all_buffered(engine, false);
         // A slot is given back when its end was handed over, so none of them is missed.
         wait_until(deadline, || engine.running() == 0).await;
         engine.closed.store(true, Ordering::SeqCst);
         release_running(engine);
-        release_buffered(engine, true);
+        release_all_buffered(engine, true);
         let last = deadline + FLUSH_WAITS;
         wait_until(last, || engine.running() == 0 && engine.unwritten() == 0).await;
         engine.over.cancel();
@@ -106,16 +106,20 @@ async fn wait_until(deadline: Instant, mut done: impl FnMut() -> bool) {
 
 /// Gives back what was claimed and has no slot; an at-most-once job, which has no other chance, may
 /// wait for one until the end.
-fn release_buffered(engine: &Engine, all: bool) {
-    for pool in &engine.pools {
-        let mut buffer = lock(&pool.buffer);
-        for one in std::mem::take(&mut *buffer) {
-            if all || one.job.delivery != Delivery::AtMostOnce {
-                engine.push_end(finish::unstarted(&one.job, End::Released));
-            } else {
-                buffer.push_back(one);
-            }
+pub(super) fn release_buffered(engine: &Engine, pool: &Pool, all: bool) {
+    let mut buffer = lock(&pool.buffer);
+    for one in std::mem::take(&mut *buffer) {
+        if all || one.job.delivery != Delivery::AtMostOnce {
+            engine.push_end(finish::unstarted(&one.job, End::Released));
+        } else {
+            buffer.push_back(one);
         }
+    }
+}
+
+fn release_all_buffered(engine: &Engine, all: bool) {
+    for pool in &engine.pools {
+        release_buffered(engine, pool, all);
     }
 }
 
@@ -132,7 +136,7 @@ fn release_running(engine: &Engine) {
                 continue;
             }
             let end = if cfg!(bug = "release_charged") { charged() } else { End::Released };
-            engine.push_end(attempt.describe(ran, end));
+            engine.push_end_of(&attempt, ran, end);
         }
     }
 }

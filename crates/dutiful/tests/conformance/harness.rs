@@ -8,12 +8,12 @@ use std::time::Duration;
 
 pub(crate) use dutiful::store::{
     Change, ClaimRequest, Claimed, DeadReason, End, EnqueueOutcome, Failure, Finish,
-    HeartbeatRequest, Held, Lane, Once, OnceRequest, Promoted, RescueRequest, Rescued, Retention,
-    Store, WorkerCard,
+    HeartbeatRequest, Held, Lane, Note, Once, OnceRequest, Promoted, RescueRequest, Rescued,
+    Retention, Store, WorkerCard,
 };
 pub(crate) use dutiful::{
-    AttemptOutcome, Client, Clock, Delivery, Fence, Filter, JobId, JobInfo, Name, Record, State,
-    StoreError, Timestamp, TypeDefaults, WorkerId,
+    AttemptOutcome, Client, Clock, Delivery, Fence, Filter, JobId, JobInfo, LogLine, Name,
+    Progress, Record, State, StoreError, Timestamp, TypeDefaults, WorkerId,
 };
 
 /// What a promise comes to; a store's error breaks it.

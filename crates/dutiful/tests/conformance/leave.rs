@@ -14,6 +14,7 @@ fn card(lab: &Lab) -> WorkerCard {
         name: "host:1".into(),
         queues: vec![(name("default"), 10)],
         types: vec![TypeDefaults::unknown(name("task"))],
+        quiet: false,
     }
 }
 

@@ -24,7 +24,8 @@ fn mail() -> TypeDefaults {
 
 async fn register(lab: &Lab, types: Vec<TypeDefaults>) -> Result<(), StoreError> {
     let name = "host:1".to_owned();
-    lab.store.register(WorkerCard { worker: lab.worker, name, queues: Vec::new(), types }).await
+    let (worker, queues) = (lab.worker, Vec::new());
+    lab.store.register(WorkerCard { worker, name, queues, types, quiet: false }).await
 }
 
 async fn returns_what_was_registered(lab: Lab) -> Kept {

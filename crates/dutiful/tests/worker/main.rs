@@ -1,9 +1,12 @@
 //! Workers as programs run them: handlers, decisions, queues, exactly-once effects, and the end.
 
+mod control;
 mod edges;
 mod exactly;
 mod handlers;
+mod layers;
 mod outcomes;
 mod queues;
+mod speak;
 mod stop;
 mod watch;

@@ -173,8 +173,8 @@ pub(super) fn delete(txn: &mut Txn<'_>, id: JobId) -> Result<Change, Trouble> {
 
 /// Removes a job from every table but lease.
 pub(super) fn erase(conn: &Connection, id: JobId) -> Result<(), Trouble> {
-    let all = ["ready", "scheduled", "done", "dead", "attempts", "key", "record"];
-    run(conn, "delete", id, &all)
+    run(conn, "delete", id, &["ready", "scheduled", "done", "dead", "attempts", "key"])?;
+    run(conn, "delete", id, &["progress", "log", "record"])
 }
 
 pub(super) fn pause(txn: &mut Txn<'_>, queue: &Name, paused: bool) -> Result<bool, Trouble> {

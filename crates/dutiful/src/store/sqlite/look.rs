@@ -1,22 +1,18 @@
-//! Shows one job and lists many.
+//! Shows a job: where it stands, its record, what its handlers said, its attempts.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::value::RawValue;
 
 use super::change::state_of;
-use super::claim::job_id;
 use super::enqueue::{AT_MOST_ONCE, split_tags};
 use super::errors::Trouble;
 use super::finish;
 use super::statements::prepare;
 use crate::clock::Timestamp;
 use crate::id::{JobId, Name, WorkerId};
-use crate::inspect::{AttemptInfo, AttemptOutcome, EXAMINED_MAX, Filter, JobInfo, PAGE_MAX, Page};
+use crate::inspect::{AttemptInfo, AttemptOutcome, JobInfo, JobResult, LogLine, Progress};
 use crate::job::{Delivery, State};
 use crate::store::{DeadReason, Failure};
-
-/// Jobs on a page when nobody says how many.
-const PAGE_DEFAULT: usize = 50;
 
 /// The row of the place where a job stands.
 struct Standing {
@@ -65,7 +61,31 @@ pub(super) fn show(
     look(conn, id, now, true)
 }
 
-fn look(
+pub(super) fn results(
+    conn: &Connection,
+    ids: &[JobId],
+    now: Timestamp,
+) -> Result<Vec<Option<JobResult>>, Trouble> {
+    let mut standing = prepare(conn, "show", "standing")?;
+    let mut results = Vec::with_capacity(ids.len());
+    for id in ids {
+        let found = standing.query_row(params![id], Standing::read).optional()?;
+        let Some(found) = found else {
+            results.push(None);
+            continue;
+        };
+        let state = state_of(found.place, found.detail, now);
+        let result = found.result.as_deref().and_then(raw);
+        let error = match (found.error, state) {
+            (None, State::Failed | State::Completed) => last_attempt(conn, *id)?.and_then(|a| a.1),
+            (error, _) => error,
+        };
+        results.push(Some(JobResult { id: *id, state, result, error }));
+    }
+    Ok(results)
+}
+
+pub(super) fn look(
     conn: &Connection,
     id: JobId,
     now: Timestamp,
@@ -83,6 +103,7 @@ fn look(
         info.attempts = attempts(conn, id, &standing)?;
         info.result = standing.result.as_deref().and_then(raw);
     }
+    add_progress(conn, &mut info, whole)?;
     add_last_attempt(conn, &mut info, &standing)?;
     Ok(Some(info))
 }
@@ -133,6 +154,8 @@ fn describe(
             _ => DeadReason::Quarantined,
         }),
         result: None,
+        progress: None,
+        checkpoint: None,
         attempts: Vec::new(),
     })
 }
@@ -147,15 +170,47 @@ fn add_last_attempt(
     info: &mut JobInfo,
     standing: &Standing,
 ) -> Result<(), Trouble> {
-    let logged = prepare(conn, "show", "last_attempt")?
+    let logged = last_attempt(conn, info.id)?;
+    let here = (standing.worker != 0).then_some(standing.started_at).flatten();
+    let at = here.or(logged.as_ref().map(|(at, _)| *at));
+    info.last_attempt_at = at.map(Timestamp::from_us);
+    info.last_error = standing.error.clone().or(logged.and_then(|(_, failure)| failure));
+    Ok(())
+}
+
+/// Returns when the last attempt in the log began, and what it failed with.
+fn last_attempt(conn: &Connection, id: JobId) -> Result<Option<(i64, Option<Failure>)>, Trouble> {
+    let mut statement = prepare(conn, "show", "last_attempt")?;
+    Ok(statement.query_row(params![id], |row| Ok((row.get(2)?, failure(row, 5)?))).optional()?)
+}
+
+fn add_progress(conn: &Connection, info: &mut JobInfo, whole: bool) -> Result<(), Trouble> {
+    let said = prepare(conn, "show", "progress")?
         .query_row(params![info.id], |row| {
-            Ok((row.get::<_, i64>(2)?, row.get::<_, i64>(4)?, failure(row, 5)?))
+            let percent: Option<u8> = row.get(0)?;
+            let (note, at) = (row.get(1)?, Timestamp::from_us(row.get(2)?));
+            let progress = percent.map(|percent| Progress { percent, note, at });
+            Ok((progress, row.get::<_, Option<Vec<u8>>>(3)?))
         })
         .optional()?;
-    let here = (standing.worker != 0).then_some(standing.started_at).flatten();
-    let at = here.or(logged.as_ref().map(|(at, ..)| *at));
-    info.last_attempt_at = at.map(Timestamp::from_us);
-    info.last_error = standing.error.clone().or(logged.and_then(|(.., failure)| failure));
+    if let Some((progress, checkpoint)) = said {
+        info.progress = progress;
+        info.checkpoint = checkpoint.filter(|_| whole).as_deref().and_then(raw);
+    }
+    Ok(())
+}
+
+fn add_log(conn: &Connection, id: JobId, log: &mut [AttemptInfo]) -> Result<(), Trouble> {
+    let mut statement = prepare(conn, "show", "log")?;
+    let mut rows = statement.query(params![id])?;
+    while let Some(row) = rows.next()? {
+        let number: u32 = row.get(0)?;
+        let at = Timestamp::from_us(row.get(2)?);
+        let line = LogLine { number: row.get(1)?, at, text: row.get(3)? };
+        if let Some(attempt) = log.iter_mut().find(|one| one.number == number) {
+            attempt.log.push(line);
+        }
+    }
     Ok(())
 }
 
@@ -176,9 +231,11 @@ fn attempts(
             finished_at: Some(Timestamp::from_us(row.get(3)?)),
             outcome: logged_outcome(row.get(4)?),
             error: failure(row, 5)?,
+            log: Vec::new(),
         });
     }
     add_standing(&mut log, standing);
+    add_log(conn, id, &mut log)?;
     for one in &mut log {
         one.worker_name = prepare(conn, "show", "worker")?
             .query_row(params![one.worker.0], |row| row.get(0))
@@ -210,6 +267,7 @@ fn add_standing(log: &mut Vec<AttemptInfo>, standing: &Standing) {
             _ => AttemptOutcome::Dead,
         },
         error,
+        log: Vec::new(),
     });
 }
 
@@ -222,41 +280,4 @@ fn logged_outcome(code: i64) -> AttemptOutcome {
         finish::LOG_CANCELLED => AttemptOutcome::Cancelled,
         _ => AttemptOutcome::Failed,
     }
-}
-
-pub(super) fn list(conn: &Connection, filter: &Filter, now: Timestamp) -> Result<Page, Trouble> {
-    let limit = filter.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let from = filter.state.map_or(if filter.live { "live" } else { "any" }, State::as_str);
-    let before = filter.before.unwrap_or(JobId::from_bytes([0xFF; 16]));
-    let mut ids = prepare(conn, "list", from)?;
-    // Statements that do not ask the time have one parameter.
-    let asks_time = ids.parameter_count() == 2;
-    ids.raw_bind_parameter(1, before)?;
-    if asks_time {
-        ids.raw_bind_parameter(2, now.us())?;
-    }
-    let mut rows = ids.raw_query();
-    let (mut page, mut examined) = (Page { jobs: Vec::new(), next: None }, 0);
-    while let Some(row) = rows.next()? {
-        let id = job_id(row, 0)?;
-        examined += 1;
-        if let Some(info) = look(conn, id, now, false)?
-            && fits(&info, filter)
-        {
-            page.jobs.push(info);
-        }
-        if page.jobs.len() == limit || examined == EXAMINED_MAX {
-            page.next = rows.next()?.map(|_| id);
-            break;
-        }
-    }
-    Ok(page)
-}
-
-fn fits(info: &JobInfo, filter: &Filter) -> bool {
-    let ended = matches!(info.state, State::Completed | State::Cancelled | State::Dead);
-    !(filter.live && ended)
-        && filter.queue.as_ref().is_none_or(|queue| *queue == info.queue)
-        && filter.job_type.as_ref().is_none_or(|job_type| *job_type == info.job_type)
-        && filter.state.is_none_or(|state| state == info.state)
 }

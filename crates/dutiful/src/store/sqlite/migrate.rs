@@ -7,8 +7,10 @@ use crate::error::StoreError;
 use crate::store::Migrated;
 
 /// (up, down) of version 1, 2, …
-const VERSIONS: &[(&str, &str)] =
-    &[(include_str!("migrations/0001_up.sql"), include_str!("migrations/0001_down.sql"))];
+const VERSIONS: &[(&str, &str)] = &[
+    (include_str!("migrations/0001_up.sql"), include_str!("migrations/0001_down.sql")),
+    (include_str!("migrations/0002_up.sql"), include_str!("migrations/0002_down.sql")),
+];
 
 /// The newest version that this program knows.
 pub(super) const NEWEST: i64 = VERSIONS.len() as i64;

@@ -60,6 +60,7 @@ pub(super) fn register(txn: &mut Txn<'_>, card: &WorkerCard) -> Result<(), Troub
         json(&queues.into()),
         json(&types),
         txn.now.us(),
+        card.quiet,
     ])?;
     for one in &card.types {
         prepare(txn.conn, "register", "type")?.execute(params![

@@ -29,6 +29,7 @@ verbs![
     "lead",
     "leave",
     "list",
+    "note",
     "once",
     "once_store",
     "pause",

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use super::writer::{Txn, lock};
 use super::{
-    SqliteStore, Trouble, change, claim, close, count, enqueue, finish, look, migrate, presence,
-    upkeep,
+    SqliteStore, Trouble, change, claim, close, count, enqueue, finish, list, look, migrate, note,
+    presence, upkeep,
 };
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
-use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats};
+use crate::inspect::{Filter, JobInfo, JobResult, Page, QueueInfo, Stats};
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
     Beat, Change, ClaimRequest, Claimed, Enqueued, Facts, Finish, HeartbeatRequest, Held,
-    Leadership, Migrated, Once, OnceRequest, Promoted, Reply, RescueRequest, Rescued, Retention,
-    Store, WorkerCard,
+    Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply, RescueRequest, Rescued,
+    Retention, Store, WorkerCard,
 };
 
 impl SqliteStore {
@@ -60,6 +60,10 @@ impl Store for SqliteStore {
         self.read(move |conn, _| presence::held(conn, &fences))
     }
 
+    fn note(&self, notes: Vec<Note>) -> Reply<'_, Vec<Held>> {
+        self.write(notes.len(), move |txn| note::note(txn, &notes))
+    }
+
     fn cancel(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
         self.change_each(ids, change::cancel)
     }
@@ -88,8 +92,12 @@ impl Store for SqliteStore {
         self.read(move |conn, now| look::show(conn, id, now))
     }
 
+    fn result(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Option<JobResult>>> {
+        self.read(move |conn, now| look::results(conn, &ids, now))
+    }
+
     fn list(&self, filter: Filter) -> Reply<'_, Page> {
-        self.read(move |conn, now| look::list(conn, &filter, now))
+        self.read(move |conn, now| list::list(conn, &filter, now))
     }
 
     fn queues(&self) -> Reply<'_, Vec<QueueInfo>> {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::Transaction;
 
 use super::finish::{Hot, finish_one};
+use super::note::note_one;
 use super::tally::Tally;
 use super::writer::{Names, Txn, lock};
 use super::{SqliteStore, Trouble, enqueue};
@@ -161,7 +162,11 @@ impl CompleteWithin<'_> {
         // A worker that gave the attempt up has told so; the lease may well be there still.
         let mut held = Held::Lost;
         if !self.attempt.is_given_up() || unfenced {
+            let said = self.attempt.notes.take(self.finish.fence);
             held = store.run_within(self.tx, |txn| {
+                if let Some(said) = &said {
+                    note_one(txn, said)?;
+                }
                 let mut hot = Hot::prepare(txn.conn)?;
                 finish_one(txn, &mut hot, self.worker, &self.finish)
             })?;

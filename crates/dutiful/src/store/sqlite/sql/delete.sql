@@ -20,3 +20,9 @@ DELETE FROM dutiful_unique_key WHERE id = ?1
 
 -- :record
 DELETE FROM dutiful_job WHERE id = ?1
+
+-- :progress
+DELETE FROM dutiful_progress WHERE id = ?1
+
+-- :log
+DELETE FROM dutiful_log WHERE id = ?1

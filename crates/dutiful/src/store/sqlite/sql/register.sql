@@ -1,11 +1,11 @@
 -- Writes a worker's presence and its types' settings; types only when they changed.
 -- Runs inside BEGIN IMMEDIATE.
 
--- :worker ?1 id, name, pid, queues, types, ?6 now
-INSERT INTO dutiful_worker (id, name, pid, queues, types, started_at, beat_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+-- :worker ?1 id, name, pid, queues, types, now, ?7 quiet
+INSERT INTO dutiful_worker (id, name, pid, queues, types, started_at, beat_at, quiet)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, queues = excluded.queues,
-    types = excluded.types, beat_at = excluded.beat_at, stopped_at = NULL
+    types = excluded.types, beat_at = excluded.beat_at, stopped_at = NULL, quiet = excluded.quiet
 
 -- :type ?1 name, queue, priority, max_attempts, timeout_ms, delivery, ?7 now
 INSERT INTO dutiful_type (name, queue, priority, max_attempts, timeout_ms, delivery, updated_at)

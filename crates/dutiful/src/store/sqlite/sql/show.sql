@@ -44,3 +44,9 @@ FROM dutiful_attempt WHERE id = ?1 ORDER BY attempt DESC LIMIT 1
 
 -- :worker ?1 id
 SELECT name FROM dutiful_worker WHERE id = ?1
+
+-- :progress ?1 id
+SELECT percent, note, noted_at, checkpoint FROM dutiful_progress WHERE id = ?1
+
+-- :log ?1 id
+SELECT attempt, number, logged_at, line FROM dutiful_log WHERE id = ?1 ORDER BY attempt, number
