@@ -57,6 +57,7 @@ mod result;
 mod retry;
 pub mod store;
 mod telemetry;
+pub mod testing;
 mod worker;
 
 pub use client::{Client, ClientBuilder, Verb};

@@ -21,6 +21,9 @@ use crate::{input, output};
 /// Jobs of one queue at once, when dutiful.toml says nothing.
 const SLOTS_DEFAULT: usize = 10;
 
+/// A line of stderr that begins so says how far the command has come.
+const PROGRESS: &str = "dutiful: progress ";
+
 /// The arguments of `dutiful work`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -44,8 +47,10 @@ The payload comes on standard input; the environment has PATH, HOME, LANG, LC_AL
 what `env` adds, and DUTIFUL_JOB_ID, _JOB_TYPE, _QUEUE, _ATTEMPT, _MAX_ATTEMPTS, _IDEMPOTENCY_KEY,
 _CORRELATION_ID and TRACEPARENT. Exit code 0 is success and the last line of stdout, if JSON, the
 result; codes in discard_exit give the job up; codes in snooze_exit run it again after snooze_for
-(1m); any other fails the attempt with the end of stderr as the error. At the timeout the command
-and everything it started is killed. SIGTERM or Ctrl-C stops gracefully, a second one at once.")]
+(1m); any other fails the attempt with the end of stderr as the error. Lines of stderr are kept in
+the job's log; \"dutiful: progress 40 resizing\" is shown as its progress. At the timeout the command
+and everything it started is killed. SIGTERM or Ctrl-C stops gracefully, a second one at once.
+SIGTSTP (Ctrl-Z) makes it quiet: it claims nothing more and ends what runs; SIGCONT lets it go on.")]
 pub(crate) struct Args {
     /// End when no job of its types is left in its queues
     #[arg(long)]
@@ -73,7 +78,9 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
         Failure::failed(format!("start the worker: its helper process did not start ({error})"))
     })?;
     let worker = worker(&client, &args, &settings, handlers, &queues, &keeper);
+    let quiet = tokio::spawn(dutiful::quiet_signals(worker.handle()));
     let report = worker.run_until(until_signal(&client, &queues, settings.json)).await;
+    quiet.abort();
     keeper.stop();
     let report = report?;
     client.close().await?;
@@ -238,13 +245,24 @@ async fn attempt(
     cx: Context<()>,
 ) -> dutiful::Result<Option<Box<RawValue>>> {
     let variables = process::job_variables(&cx);
-    let ended = process::run(&handler.spec, variables, payload, &keeper).await;
+    let tell = |line: &str| note(&cx, line);
+    let ended = process::run(&handler.spec, variables, payload, &keeper, tell).await;
     let ended = ended.map_err(|error| {
         let program = handler.spec.program.display();
         HandlerError::msg(format!("the program {program} did not start: {error}"))
             .with_class("spawn")
     })?;
     verdict(&handler, ended)
+}
+
+/// Keeps a line of a command's stderr in the job's log, or hears from it how far it has come.
+fn note(cx: &Context<()>, line: &str) {
+    let said = line.strip_prefix(PROGRESS).map(str::trim_start);
+    let percent = said.map(|said| said.split_once(' ').unwrap_or((said, "")));
+    match percent.and_then(|(percent, text)| Some((percent.parse().ok()?, text))) {
+        Some((percent @ 0..=100, text)) => cx.progress(percent, text),
+        _ => cx.log(line),
+    }
 }
 
 /// Turns an exit code into what becomes of the job.

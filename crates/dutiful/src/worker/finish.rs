@@ -268,6 +268,22 @@ async fn write_batch(engine: &Engine, batch: Vec<Finish>) {
     }
 }
 
+/// Writes all ends that wait, once; what fails stays with its lease, as after a crash.
+pub(super) async fn write_now(engine: &Engine) -> std::result::Result<(), StoreError> {
+    let batch = take_batch(engine);
+    engine.flushing.store(0, Ordering::SeqCst);
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let notes = std::mem::take(&mut *lock(&engine.notes));
+    if !notes.is_empty() {
+        engine.store().note(notes).await?;
+    }
+    let answers = engine.store().finish(engine.worker, batch.clone()).await;
+    settle(engine, &batch, answers.as_deref().unwrap_or_default());
+    answers.map(drop)
+}
+
 async fn write_each(engine: &Engine, batch: Vec<Finish>) {
     for one in batch {
         let alone = vec![one];
