@@ -49,7 +49,7 @@ impl Counts {
                 "jobs_failed",
                 "Attempts that failed or stalled, by error class; other is the rest of many",
             ),
-            dead: family(&mut registry, "jobs_dead", "Jobs that this process saw give up"),
+            dead: family(&mut registry, "jobs_dead", "Jobs that died here, by reason"),
             trouble: family(
                 &mut registry,
                 "store_trouble",

@@ -48,4 +48,4 @@ mod routes;
 mod rows;
 
 pub use listen::{ListenError, Listening};
-pub use monitor::{Monitor, Served};
+pub use monitor::{Monitor, STUCK_AFTER, Served};

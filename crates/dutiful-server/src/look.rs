@@ -45,3 +45,32 @@ impl Look {
         Ok(stats)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waits_no_longer_than_it_is_told_for_a_store_that_hangs() {
+        let look = Look::new(Client::connect("sqlite::memory:").await.unwrap());
+        let asked_by_another = look.last.lock().await;
+        let why = look.stats(Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(why, "the store did not answer within 1ms");
+        drop(asked_by_another);
+        assert!(look.stats(Duration::from_secs(30)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn asks_once_for_many_who_ask_at_once() {
+        let look = Look::new(Client::connect("sqlite::memory:").await.unwrap());
+        let first = look.stats(Duration::from_secs(30)).await.unwrap();
+        *look.last.lock().await = Some((Instant::now(), first.clone()));
+        let second = look.stats(Duration::from_secs(30)).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &second), "fresh enough");
+        let old = Instant::now().checked_sub(FRESH).unwrap();
+        *look.last.lock().await = Some((old, first.clone()));
+        let third = look.stats(Duration::from_secs(30)).await.unwrap();
+        assert!(!Arc::ptr_eq(&first, &third), "too old");
+    }
+}

@@ -11,7 +11,7 @@ use crate::health::Health;
 use crate::labels::QUEUE_DEFAULT;
 
 /// A due job that a worker with free slots leaves alone for this long means that it is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
+pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 /// What a worker serves, as it was set up.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,7 @@ impl Monitor {
     }
 
     /// Sets for how long a worker with free slots may leave due jobs alone before `/healthz` says
-    /// that it is stuck (default 60 s); make it longer than the worker's poll.
+    /// that it is stuck (default [`STUCK_AFTER`], 60 s); make it longer than the worker's poll.
     pub fn stuck_after(mut self, after: Duration) -> Self {
         self.health = Health::new(after);
         self

@@ -8,4 +8,5 @@ mod pictures;
 mod place;
 mod work;
 mod work_crash;
+mod work_listen;
 mod work_safety;

@@ -1,10 +1,10 @@
-//! `/healthz` and `/readyz`: what each phase of a worker answers, and how one that is stuck is found.
+//! `/healthz` and `/readyz`: what each phase of a worker answers, and how a stuck one is found.
 
 use std::time::Duration;
 
-use dutiful::{Context, Job, Result, Worker};
+use dutiful::{Context, Event, Fence, Job, JobId, Name, Observer as _, Result, Run, Worker};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{Site, served, until};
 
@@ -78,6 +78,48 @@ async fn finds_a_worker_stuck_that_leaves_a_due_job_alone() {
     for _ in 0..3 {
         assert_eq!(site.get("/healthz").await.code, 200, "it claims");
     }
+}
+
+#[tokio::test]
+async fn takes_a_claim_for_a_sign_of_life() {
+    let site = impatient().await;
+    let monitor = site.monitor.clone();
+    tokio::spawn(async move { monitor.working_until(std::future::pending()).await });
+    site.client.enqueue(Known).await.unwrap();
+    until(&site, "/healthz", |answer| answer.code == 503).await;
+    let (queue, job_type) = (Name::new("queue", "default").unwrap(), "known");
+    let job_type = Name::new("type", job_type).unwrap();
+    let fence = Fence { id: JobId::new(), attempt: 1, nonce: 1 };
+    site.monitor.event(&Event::Claimed { run: Run { fence, queue: &queue, job_type: &job_type } });
+    assert_eq!(site.get("/healthz").await.code, 200, "it claimed something since");
+}
+
+#[tokio::test]
+async fn holds_nothing_against_a_worker_whose_slots_are_full() {
+    let site = impatient().await;
+    let go = std::sync::Arc::new(Notify::new());
+    let wait = async |_: Known, cx: Context<Notify>| -> Result<()> {
+        cx.app.notified().await;
+        Ok(())
+    };
+    let worker = Worker::new(&site.client, go.clone()).job(wait).observer(site.monitor.clone());
+    let worker = worker.queue("default", 1).until_empty(true);
+    site.client.enqueue_all([Known, Known]).await.unwrap();
+    let monitor = site.monitor.clone();
+    let running = tokio::spawn(async move {
+        worker.run_until(monitor.working_until(std::future::pending())).await
+    });
+    let waits = "dutiful_queue_jobs{queue=\"default\",state=\"pending\"}";
+    let runs = "dutiful_worker_slots_in_use{queue=\"default\"}";
+    until(&site, "/metrics", |page| page.row(runs) == 1.0 && page.row(waits) == 1.0).await;
+    for _ in 0..3 {
+        assert_eq!(site.get("/healthz").await.code, 200, "it has no room");
+    }
+    while !running.is_finished() {
+        go.notify_waiters();
+        tokio::task::yield_now().await;
+    }
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! `/metrics`: every family from the start, the right numbers after jobs, and nothing private.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use dutiful::{Context, HandlerError, Job, Result, Worker};
+use dutiful::{Context, HandlerError, Job, Result, Retry, Worker};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -29,6 +30,7 @@ impl Job for Shaky {
     const TYPE: &'static str = "shaky";
     const QUEUE: &'static str = "mail";
     const MAX_ATTEMPTS: u32 = 1;
+    const RETRY: Retry = Retry::exponential(Duration::ZERO);
 }
 
 async fn quick(_: Quick, _: Context<()>) -> Result<()> {
@@ -150,7 +152,7 @@ async fn shows_the_slots_in_use_and_the_depth_while_jobs_run() {
         cx.app.notified().await;
         Ok(())
     };
-    let worker = Worker::new(&site.client, go.clone()).job(move |job, cx| wait(job, cx));
+    let worker = Worker::new(&site.client, go.clone()).job(wait);
     let worker = worker.queue("default", 3).until_empty(true).observer(site.monitor.clone());
     for _ in 0..5 {
         site.client.enqueue(Quick { secret: String::new() }).await.unwrap();
