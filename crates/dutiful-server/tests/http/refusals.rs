@@ -1,6 +1,7 @@
 //! What is not answered: other paths, other methods, other hosts, and an address in use.
 
 use dutiful_server::{ListenError, Listening};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::Site;
 
@@ -56,12 +57,13 @@ async fn refuses_an_address_in_use() {
 }
 
 #[tokio::test]
-async fn ends_when_told_though_a_connection_says_nothing() {
+async fn ends_when_told_though_a_question_is_never_finished() {
     let site = Site::serving(&[("default", 1)], &[]).await;
-    let silent = tokio::net::TcpStream::connect(site.address).await.unwrap();
+    let mut slow = tokio::net::TcpStream::connect(site.address).await.unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: local").await.unwrap();
     assert_eq!(site.get("/healthz").await.code, 200);
     drop(site.over);
     tokio::time::timeout(crate::PATIENCE, site.answering).await.unwrap().unwrap();
     assert!(tokio::net::TcpStream::connect(site.address).await.is_err(), "nobody listens");
-    drop(silent);
+    drop(slow);
 }
