@@ -9,4 +9,5 @@ mod place;
 mod watch;
 mod work;
 mod work_crash;
+mod work_listen;
 mod work_safety;

@@ -337,7 +337,7 @@ fn tell(engine: &Engine, one: &Finish, answer: Held) {
         (End::Failed(failure, retry_in), _) => {
             Event::Failed { run, ran, failure, retry_in: *retry_in }
         }
-        (End::Dead(failure, reason), _) => Event::Dead { run, failure, reason: *reason },
+        (End::Dead(failure, reason), _) => Event::Dead { run, ran, failure, reason: *reason },
         (End::Snoozed(wait), _) => Event::Snoozed { run, wait: *wait },
         (End::Released, _) => Event::Released { run },
         (End::Cancelled, _) => Event::Cancelled { run },
