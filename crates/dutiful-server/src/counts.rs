@@ -15,7 +15,7 @@ use crate::monitor::Served;
 use crate::rows::{Row, rows};
 
 /// The calls that a worker makes again and again, and tells of when they fail.
-const VERBS: [&str; 5] = ["claim", "finish", "heartbeat", "held", "upkeep"];
+const VERBS: [&str; 7] = ["claim", "finish", "heartbeat", "held", "note", "register", "upkeep"];
 /// Why jobs are dead.
 const REASONS: [DeadReason; 3] =
     [DeadReason::Exhausted, DeadReason::Discarded, DeadReason::Quarantined];

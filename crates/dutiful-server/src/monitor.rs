@@ -1,8 +1,9 @@
 //! What a process knows of its worker: the observer behind the probes and the metrics.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use dutiful::{Event, Observer, Stats};
+use dutiful::{Event, Observer, Stats, WorkerHandle};
 use prometheus_client::encoding::text;
 
 use crate::counts::Counts;
@@ -58,13 +59,24 @@ pub struct Monitor {
     served: Served,
     counts: Counts,
     health: Health,
+    worker: OnceLock<WorkerHandle>,
 }
 
 impl Monitor {
     /// Returns a monitor with every family at zero, for a worker that has not started.
     pub fn new(served: Served) -> Self {
         let (counts, health) = (Counts::new(&served), Health::new(STUCK_AFTER));
-        Self { served, counts, health }
+        Self { served, counts, health, worker: OnceLock::new() }
+    }
+
+    /// Tells the monitor of the worker's handle: a quiet worker is not ready, and not stuck.
+    pub fn watch(&self, worker: WorkerHandle) {
+        // Told again, it stays with the first: a monitor is for one worker.
+        let _ = self.worker.set(worker);
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.worker.get().is_some_and(WorkerHandle::is_quiet)
     }
 
     /// Sets for how long a worker with free slots may leave due jobs alone before `/healthz` says

@@ -50,6 +50,7 @@ async fn healthz(State(site): State<Arc<Site>>) -> Response {
     match site.monitor.health().phase() {
         Phase::Starting => return well("the worker is starting"),
         Phase::Stopping => return well("the worker is stopping in order"),
+        Phase::Working if site.monitor.is_quiet() => return well("the worker is quiet"),
         Phase::Working => {}
     }
     let looked = async {
@@ -69,6 +70,9 @@ async fn readyz(State(site): State<Arc<Site>>) -> Response {
     match site.monitor.health().phase() {
         Phase::Starting => return unwell("the worker is starting"),
         Phase::Stopping => return unwell("the worker is stopping"),
+        Phase::Working if site.monitor.is_quiet() => {
+            return unwell("the worker is quiet and claims nothing until it is told to resume");
+        }
         Phase::Working => {}
     }
     if let Err(why) = site.look.stats(READY_MAX).await {

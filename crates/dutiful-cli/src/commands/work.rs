@@ -121,6 +121,7 @@ async fn run_answering(
     queues: &BTreeMap<String, QueueConfig>,
     json: bool,
 ) -> Result<Report, dutiful::Error> {
+    answering.monitor.watch(worker.handle());
     let told = async {
         let address = answering.address;
         output::note(format!("/healthz, /readyz and /metrics are on http://{address}"));

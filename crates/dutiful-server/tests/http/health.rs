@@ -33,6 +33,8 @@ async fn is_ready_from_the_start_of_the_work_until_the_stop_is_asked() {
     let worker = Worker::new(&site.client, ()).job(known).observer(site.monitor.clone());
     let (stop, stopped) = oneshot::channel::<()>();
     let monitor = site.monitor.clone();
+    let handle = worker.handle();
+    monitor.watch(handle.clone());
     let running = tokio::spawn(async move {
         let stopped = async {
             let _ = stopped.await;
@@ -42,6 +44,13 @@ async fn is_ready_from_the_start_of_the_work_until_the_stop_is_asked() {
     let ready = until(&site, "/readyz", |answer| answer.code == 200).await;
     assert_eq!(ready.says(), "the worker is working, and the store answers");
     assert_eq!(site.get("/healthz").await.says(), "the worker lives, and its loops move");
+    handle.quiet();
+    let quiet = site.get("/readyz").await;
+    assert_eq!(quiet.code, 503);
+    assert!(quiet.says().starts_with("the worker is quiet"), "{quiet:?}");
+    assert_eq!(site.get("/healthz").await.says(), "the worker is quiet");
+    handle.resume();
+    assert_eq!(site.get("/readyz").await.code, 200);
     drop(stop);
     running.await.unwrap().unwrap();
     let stopping = site.get("/readyz").await;
