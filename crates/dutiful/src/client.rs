@@ -45,7 +45,7 @@ impl std::fmt::Debug for Client {
 #[derive(Default)]
 #[must_use = "nothing is opened before .connect(url)"]
 pub struct ClientBuilder {
-    clock: Clock,
+    pub(crate) clock: Clock,
     payload_bytes_max: Option<usize>,
     observers: Observers,
 }
@@ -406,7 +406,7 @@ impl Client {
     }
 
     /// Waits for the store's answer, but not for ever.
-    async fn call<T>(
+    pub(crate) async fn call<T>(
         &self,
         asked: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, Error> {

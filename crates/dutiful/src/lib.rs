@@ -50,6 +50,7 @@ mod error;
 mod id;
 mod inspect;
 mod job;
+mod operate;
 mod outcome;
 mod payload;
 mod retry;
@@ -64,8 +65,8 @@ pub use enqueue::{Enqueue, NewJob};
 pub use error::{Error, InvalidJob, StoreError};
 pub use id::{Fence, JobId, NAME_BYTES_MAX, Name, WorkerId};
 pub use inspect::{
-    AttemptInfo, AttemptOutcome, Counts, EXAMINED_MAX, Filter, JobInfo, PAGE_MAX, Page, QueueInfo,
-    Stats,
+    AttemptInfo, AttemptOutcome, Backup, Counts, EXAMINED_MAX, Filter, Finding, JobInfo, PAGE_MAX,
+    Page, QueueInfo, Restored, Stats, Verdict, WorkerInfo, WorkerState,
 };
 pub use job::{
     ATTEMPTS_MAX, Delivery, Job, PRIORITY_MAX, Record, Settings, State, TAGS_MAX, TEXT_BYTES_MAX,
