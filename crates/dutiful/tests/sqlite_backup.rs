@@ -247,6 +247,26 @@ async fn a_log_left_by_an_older_store_is_never_taken_into_a_new_one() -> Kept {
 }
 
 #[tokio::test]
+async fn a_write_that_waited_while_the_file_was_replaced_is_refused() -> Kept {
+    let place = Place::new();
+    let client = Client::connect(&place.url("jobs.db")).await?;
+    client.enqueue(Task {}).await?;
+    let other = Connection::open(place.path("jobs.db"))?;
+    other.execute_batch("BEGIN IMMEDIATE")?;
+    let mut asked = client.store().pause(Name::new("queue", "mail")?, true);
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut asked).await;
+    assert!(early.is_err(), "it waits for the lock");
+    std::fs::rename(place.path("jobs.db"), place.path("aside.db"))?;
+    other.execute_batch("ROLLBACK")?;
+    let Err(why) = asked.await else { panic!("acknowledged, and nobody would ever see it") };
+    assert!(why.to_string().contains("deleted, moved or replaced"), "{why}");
+    std::fs::rename(place.path("aside.db"), place.path("jobs.db"))?;
+    client.enqueue(Task {}).await?;
+    assert_eq!(client.stats().await?.totals.pending, 2);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_store_that_is_being_written_is_not_replaced() -> Kept {
     let place = Place::new();
     let url = place.url("jobs.db");

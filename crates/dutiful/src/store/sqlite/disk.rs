@@ -112,8 +112,8 @@ pub(super) fn room(used: u64, max: u64) -> Finding {
     let percent = left.saturating_mul(100) / max.max(1);
     let advice = "raise max_bytes, or let fewer jobs wait and finished ones be kept for less long";
     match percent {
-        ..ROOM_BAD => bad("room", value, advice),
-        ..ROOM_WARNING => warning("room", value, advice),
+        n if n < ROOM_BAD => bad("room", value, advice),
+        n if n < ROOM_WARNING => warning("room", value, advice),
         _ => ok("room", value),
     }
 }
