@@ -60,7 +60,8 @@ impl Client {
 
     /// Writes a consistent copy of the store to a new file that only its owner can read, while
     /// workers and enqueues go on. Every job acknowledged before the call is in it. It is durable
-    /// when this answers; a backup that failed leaves no file.
+    /// when this answers; a backup that failed leaves no file. Once begun it is written to its end,
+    /// even if nobody waits for the answer.
     ///
     /// # Errors
     /// [`StoreError::Backup`](crate::StoreError::Backup) when the file exists, the place cannot be

@@ -152,8 +152,13 @@ async fn a_process_with_the_replaced_file_open_is_refused() -> Kept {
     let Err(Error::Store(why)) = refused else { panic!("it stands there already") };
     assert!(why.to_string().contains("exists already"), "{why}");
     client.enqueue(Task {}).await?;
+    let mut mine = Connection::open(place.path("jobs.db"))?;
     let done = Client::builder().restore_over(&url, place.path("backup.db")).await?;
     assert_eq!((done.jobs, done.leases_ended), (1, 1));
+    let tx = mine.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let why = client.enqueue(Task {}).within(&tx).now().expect_err("it writes to the old file");
+    assert!(why.to_string().contains("deleted, moved or replaced"), "{why}");
+    drop(tx);
     for asked in [
         client.enqueue(Task {}).await.map(drop),
         client.store().finish(WORKER, vec![end(&old)]).await.map(drop).map_err(Error::from),
@@ -189,6 +194,12 @@ async fn what_is_no_backup_is_refused_and_changes_nothing() -> Kept {
     let mut noise = whole.clone();
     noise[4096..whole.len() - 4096].fill(0xA5);
     std::fs::write(place.path("noise.db"), noise)?;
+    // One page of records, which nothing reads before a job of it is claimed.
+    let mut leaf = whole.clone();
+    let pages: Vec<_> = (0..leaf.len()).step_by(4096).filter(|at| leaf[*at] == 0x0D).collect();
+    let at = pages[pages.len() / 2];
+    leaf[at..at + 4096].fill(0xA5);
+    std::fs::write(place.path("leaf.db"), leaf)?;
     std::fs::write(place.path("notes.db"), "these are notes and no database\n".repeat(100))?;
     std::fs::write(place.path("empty.db"), "")?;
     Connection::open(place.path("other.db"))?.execute_batch("CREATE TABLE t (n)")?;
@@ -201,6 +212,7 @@ async fn what_is_no_backup_is_refused_and_changes_nothing() -> Kept {
         ("none.db", "name a backup"),
         ("cut.db", "damaged"),
         ("noise.db", "damaged"),
+        ("leaf.db", "damaged"),
         ("notes.db", "damaged"),
         ("empty.db", "no store of Dutiful"),
         ("other.db", "no store of Dutiful"),
@@ -218,6 +230,26 @@ async fn what_is_no_backup_is_refused_and_changes_nothing() -> Kept {
     assert!(matches!(memory, Err(Error::Store(StoreError::Unsupported { .. }))), "{memory:?}");
     Client::restore(&url, place.path("whole.db")).await?;
     assert_eq!(Client::connect(&url).await?.stats().await?.totals.pending, 500);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_backup_of_an_older_schema_is_brought_up_to_date() -> Kept {
+    let place = Place::new();
+    let client = Client::connect(&place.url("jobs.db")).await?;
+    let id = client.enqueue(Task {}).await?.id;
+    let newest = client.migrate(Some(1)).await?.from;
+    client.backup(place.path("old.db")).await?;
+    let url = place.url("new.db");
+    Client::restore(&url, place.path("old.db")).await?;
+    // Before anybody opens the store, which would bring it up too.
+    let version = Connection::open(place.path("new.db"))?.query_row(
+        "SELECT version FROM dutiful_schema",
+        [],
+        |row| row.get::<_, i64>(0),
+    )?;
+    assert_eq!(version, newest);
+    assert!(Client::connect(&url).await?.job(id).await?.is_some());
     Ok(())
 }
 

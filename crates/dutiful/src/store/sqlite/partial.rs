@@ -69,17 +69,21 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Returns the unfinished files of processes that died, beside this file.
+/// Returns the unfinished files of backups and restores in the folder of this file.
 pub(super) fn left_beside(path: &Path) -> Vec<PathBuf> {
-    let Some((folder, name)) = path.parent().zip(path.file_name()) else { return Vec::new() };
-    let begin = format!(".{}.", name.to_string_lossy());
-    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let unfinished = entries.filter(|entry| {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        name.starts_with(&begin) && name.contains(ENDING)
-    });
-    unfinished.map(|entry| entry.path()).collect()
+    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
+    let entries = entries.into_iter().flatten().filter_map(Result::ok);
+    let ours = entries.filter(|entry| is_ours(&entry.file_name().to_string_lossy()));
+    ours.map(|entry| entry.path()).collect()
+}
+
+/// Knows a name that `beside` made, also with what SQLite put after it.
+fn is_ours(name: &str) -> bool {
+    let number = name
+        .strip_prefix('.')
+        .and_then(|name| name.split_once(ENDING))
+        .and_then(|(before, _)| before.rsplit_once('.'));
+    number.is_some_and(|(_, hex)| hex.len() == 8 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -100,5 +104,9 @@ mod tests {
         let late = Partial::beside(&target).expect("it is made");
         let error = late.finish(&target).expect_err("the name is taken");
         assert_eq!((error.kind(), names()), (ErrorKind::AlreadyExists, 1));
+        assert!(is_ours(".a.db.0f3a9c21.partial-journal"));
+        for other in [".a.db.partial", "a.db.0f3a9c21.partial", ".film.part", ".x.12345678"] {
+            assert!(!is_ours(other), "{other}");
+        }
     }
 }
