@@ -10,6 +10,7 @@ use super::errors::Trouble;
 use super::statements::prepare;
 use super::writer::Txn;
 use crate::clock::Timestamp;
+use crate::error::StoreError;
 use crate::id::{JobId, Name, WorkerId};
 use crate::inspect::{WorkerInfo, WorkerState};
 
@@ -17,6 +18,8 @@ use crate::inspect::{WorkerInfo, WorkerState};
 const WORKERS_MAX: i64 = 1000;
 /// Most jobs deleted by one clear: one transaction, in which nobody else writes.
 pub(super) const CLEAR_MAX: usize = 1000;
+/// Most looks of one clear, each of which found jobs that were gone when it came to delete them.
+pub(super) const LOOKS_MAX: usize = 1000;
 /// A worker without a beat for this long may be silent: six beats at the default lease.
 pub(super) const SILENT: Duration = Duration::from_secs(60);
 
@@ -84,6 +87,12 @@ pub(super) fn waiting(
         }
     }
     Ok(found)
+}
+
+pub(super) fn too_fast(queue: &Name) -> StoreError {
+    StoreError::Unavailable(format!(
+        "jobs left queue {queue} faster than they could be deleted; pause it and clear it again"
+    ))
 }
 
 pub(super) fn clear(txn: &mut Txn<'_>, queue: &Name, found: &[JobId]) -> Result<usize, Trouble> {

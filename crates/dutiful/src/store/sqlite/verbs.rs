@@ -83,7 +83,7 @@ impl Store for SqliteStore {
 
     fn clear(&self, queue: Name, limit: usize) -> Reply<'_, usize> {
         Box::pin(async move {
-            loop {
+            for _ in 0..operate::LOOKS_MAX {
                 let (of, limit) = (queue.clone(), limit.clamp(1, operate::CLEAR_MAX));
                 let found = self.read(move |conn, _| operate::waiting(conn, &of, limit)).await?;
                 let (of, rows) = (queue.clone(), found.len());
@@ -96,6 +96,7 @@ impl Store for SqliteStore {
                     return Ok(gone);
                 }
             }
+            Err(operate::too_fast(&queue))
         })
     }
 
