@@ -184,11 +184,15 @@ verbs! {
     reschedule(ids: Vec<JobId>, at: Timestamp) -> Vec<Change>;
     delete(ids: Vec<JobId>) -> Vec<Change>;
     pause(queue: Name, paused: bool) -> bool;
+    clear(queue: Name, limit: usize) -> usize;
     show(id: JobId) -> Option<JobInfo>;
     result(ids: Vec<JobId>) -> Vec<Option<JobResult>>;
     list(filter: Filter) -> Page;
     queues() -> Vec<QueueInfo>;
     stats() -> Stats;
+    workers() -> Vec<WorkerInfo>;
+    doctor() -> Vec<Finding>;
+    backup(path: PathBuf) -> Backup;
     register(worker: WorkerCard) -> ();
     leave(worker: WorkerId) -> ();
     types(types: Vec<Name>) -> Vec<TypeDefaults>;
