@@ -293,6 +293,8 @@ pub struct WorkerInfo {
     pub stopped_at: Option<Timestamp>,
     /// Leases that it holds now.
     pub running: u64,
+    /// True while it was told to claim nothing.
+    pub quiet: bool,
     /// What that says about it.
     pub state: WorkerState,
 }

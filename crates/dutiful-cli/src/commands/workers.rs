@@ -58,7 +58,7 @@ async fn list(client: &Client, all: bool, json: bool) -> Result<(), Failure> {
         let types = one.types.iter().map(ToString::to_string);
         table.add_row([
             Cell::new(output::plain(&one.name)),
-            Cell::new(one.state.as_str()),
+            Cell::new(state(one)),
             output::count(one.running),
             Cell::new(names(queues)),
             Cell::new(names(types)),
@@ -67,6 +67,13 @@ async fn list(client: &Client, all: bool, json: bool) -> Result<(), Failure> {
         ]);
     }
     output::line(table)
+}
+
+fn state(worker: &WorkerInfo) -> &'static str {
+    match worker.state {
+        WorkerState::Alive if worker.quiet => "quiet",
+        state => state.as_str(),
+    }
 }
 
 fn names(all: impl Iterator<Item = String>) -> String {

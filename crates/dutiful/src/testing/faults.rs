@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::future::{Future, ready};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,9 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
-use crate::inspect::{Filter, JobInfo, JobResult, Page, QueueInfo, Stats};
+use crate::inspect::{
+    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, WorkerInfo,
+};
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
     Beat, Change, ClaimRequest, Claimed, End, Enqueued, Facts, Finish, HeartbeatRequest, Held,
@@ -191,8 +194,8 @@ verbs! {
     queues() -> Vec<QueueInfo>;
     stats() -> Stats;
     workers() -> Vec<WorkerInfo>;
-    doctor() -> Vec<Finding>;
-    backup(path: PathBuf) -> Backup;
+    doctor(full: bool) -> Vec<Finding>;
+    backup(to: PathBuf) -> Backup;
     register(worker: WorkerCard) -> ();
     leave(worker: WorkerId) -> ();
     types(types: Vec<Name>) -> Vec<TypeDefaults>;

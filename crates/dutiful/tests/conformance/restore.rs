@@ -103,6 +103,7 @@ async fn workers_are_stopped_and_every_term_of_before_is_refused(lab: Lab) -> Ke
         name: "host:1".into(),
         queues: Vec::new(),
         types: Vec::new(),
+        quiet: false,
     };
     lab.store.register(card).await?;
     let before = lab.term().await;

@@ -5,6 +5,7 @@ use dutiful::{WorkerInfo, WorkerState};
 use crate::harness::*;
 
 promises![
+    a_quiet_worker_says_so,
     a_worker_is_told_with_its_queues_types_and_leases,
     a_worker_without_a_beat_is_silent,
     a_worker_with_a_long_lease_may_be_quiet_for_as_long,
@@ -18,6 +19,7 @@ fn card(worker: i64) -> WorkerCard {
         name: format!("host:{worker}"),
         queues: vec![(name("mail"), 5), (name("default"), 10)],
         types: vec![TypeDefaults::unknown(name("task"))],
+        quiet: false,
     }
 }
 
@@ -89,5 +91,15 @@ async fn a_worker_that_left_is_stopped_and_comes_last(lab: Lab) -> Kept {
 
 async fn an_empty_store_has_none(lab: Lab) -> Kept {
     assert!(lab.store.workers().await?.is_empty());
+    Ok(())
+}
+
+async fn a_quiet_worker_says_so(lab: Lab) -> Kept {
+    lab.store.register(card(1)).await?;
+    assert!(!only(&lab).await.quiet);
+    lab.store.register(WorkerCard { quiet: true, ..card(1) }).await?;
+    assert!(only(&lab).await.quiet);
+    lab.store.register(card(1)).await?;
+    assert!(!only(&lab).await.quiet, "it was told to resume");
     Ok(())
 }

@@ -44,6 +44,7 @@ fn describe(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<WorkerInfo> {
         beat_at,
         stopped_at,
         running: row.get(8)?,
+        quiet: row.get(10)?,
         state: match stopped_at {
             Some(_) => WorkerState::Stopped,
             None if is_silent(beat_at, lease_until, now) => WorkerState::Silent,
