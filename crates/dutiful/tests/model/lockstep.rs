@@ -1,0 +1,426 @@
+//! Runs a history on a store and on the model, step by step, and compares each answer.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dutiful::store::{
+    ClaimRequest, Claimed, DeadReason, End, Failure, Finish, HeartbeatRequest, Lane, OnceRequest,
+    RescueRequest, Retention, Store, WorkerCard,
+};
+use dutiful::{
+    Clock, Delivery, Fence, Filter, JobId, Name, Record, State, StoreError, Timestamp,
+    TypeDefaults, WorkerId,
+};
+
+use crate::compare::{self, Same, same, same_debug};
+use crate::spec::Model;
+use crate::steps::{Ask, Ending, Grip, How, Id, Look, New, Step, Term, When};
+
+/// When the clock begins: 2026-11-23T18:00:00Z.
+pub(crate) const START: Timestamp = Timestamp::from_us(1_795_456_800_000_000);
+/// Everything is compared after each so many steps, and at the end.
+const COMPARE_EVERY: usize = 10;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A store and the model that lives through the same history.
+pub(crate) struct Lockstep {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) model: Model,
+    clock: Clock,
+    /// Every id ever handed in, in that order.
+    pub(crate) ids: Vec<JobId>,
+    /// Every claim ever answered, in that order.
+    pub(crate) claims: Vec<(WorkerId, Claimed)>,
+    /// False when the store's readers take small steps back of the clock for what they are.
+    holds_small_steps: bool,
+}
+
+impl Lockstep {
+    /// Runs the whole history.
+    ///
+    /// # Errors
+    /// Says which step went how, and how it should have gone.
+    pub(crate) async fn run(mut self, steps: &[Step]) -> Result<(), String> {
+        self.set_clock(self.clock.now()).await?;
+        for (n, step) in (1..).zip(steps) {
+            let told = |why: String| format!("step {n}, {step:?}: {why}");
+            self.step(step).await.map_err(|why| compare::named(&self, &told(why)))?;
+            if n % COMPARE_EVERY == 0 {
+                compare::numbers(&self).await.map_err(|why| compare::named(&self, &told(why)))?;
+            }
+        }
+        compare::everything(&mut self).await.map_err(|why| compare::named(&self, &why))
+    }
+
+    /// Begins with an empty store.
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, holds_small_steps: bool) -> Self {
+        let model = Model::default();
+        let (ids, claims) = (Vec::new(), Vec::new());
+        Self { store, model, clock, ids, claims, holds_small_steps }
+    }
+
+    async fn step(&mut self, step: &Step) -> Same {
+        let (store, model) = (self.store.clone(), &mut self.model);
+        match step {
+            Step::Enqueue(jobs) => self.enqueue(jobs).await,
+            Step::Claim(ask) => self.claim(ask).await,
+            Step::Finish(ends) => self.finish(ends).await,
+            Step::Heartbeat { worker, grips, lease_s } => {
+                let (worker, fences) = (worker_id(*worker), self.fences(grips));
+                let ask = HeartbeatRequest { worker, fences, lease: seconds(*lease_s) };
+                same(store.heartbeat(ask.clone()).await, self.model.heartbeat(&ask))
+            }
+            Step::CancelRequests(worker) => {
+                let told = store.cancel_requests(worker_id(*worker)).await;
+                same(told.map(sorted), model.cancel_requests(worker_id(*worker)))
+            }
+            Step::Held(grips) => {
+                let fences = self.fences(grips);
+                same(store.held(fences.clone()).await, self.model.held(&fences))
+            }
+            Step::Cancel(jobs) => {
+                let ids = self.jobs(jobs);
+                same(store.cancel(ids.clone()).await, self.model.cancel(&ids))
+            }
+            Step::Retry(jobs) => {
+                let ids = self.jobs(jobs);
+                same(store.retry(ids.clone()).await, self.model.retry(&ids))
+            }
+            Step::Discard(jobs) => {
+                let ids = self.jobs(jobs);
+                same(store.discard(ids.clone()).await, self.model.discard(&ids))
+            }
+            Step::Reschedule(jobs, in_s) => {
+                let (ids, at) = (self.jobs(jobs), self.at(*in_s));
+                same(store.reschedule(ids.clone(), at).await, self.model.reschedule(&ids, at))
+            }
+            Step::Delete(jobs) => {
+                let ids = self.jobs(jobs);
+                same(store.delete(ids.clone()).await, self.model.delete(&ids))
+            }
+            Step::Pause(queue, paused) => {
+                let queue = queue_name(*queue);
+                same(store.pause(queue.clone(), *paused).await, model.pause(&queue, *paused))
+            }
+            Step::Show(job) => compare::one(self, self.jobs(&[*job])[0]).await,
+            Step::List(look) => compare::pages(self, self.filter(look)).await,
+            Step::Types(types) => {
+                let names: Vec<_> = types.iter().map(|n| type_name(*n)).collect();
+                same(store.types(names.clone()).await, model.types(&names))
+            }
+            Step::Pass { ms } => self.set_clock(self.clock.now().plus(millis(*ms))).await,
+            Step::GoBack { ms } => self.set_clock(self.clock.now().minus(millis(*ms))).await,
+            _ => self.step_of_upkeep(step).await,
+        }
+    }
+
+    /// The rest of the verbs: presence, leadership and its chores, remembered effects.
+    async fn step_of_upkeep(&mut self, step: &Step) -> Same {
+        let (store, model) = (self.store.clone(), &mut self.model);
+        match step {
+            Step::Register { worker, types, priority } => {
+                let card = card(*worker, *types, *priority);
+                same(store.register(card.clone()).await, model.register(&card))
+            }
+            Step::Leave(worker) => {
+                let worker = worker_id(*worker);
+                same(store.leave(worker).await, model.leave(worker))
+            }
+            Step::Lead { worker, ttl_s } => {
+                let (worker, ttl) = (worker_id(*worker), seconds(*ttl_s));
+                same(store.lead(worker, ttl).await, model.lead(worker, ttl))
+            }
+            Step::Abdicate { worker, term } => {
+                let (worker, term) = (worker_id(*worker), self.term(*term));
+                same(store.abdicate(worker, term).await, self.model.abdicate(worker, term))
+            }
+            Step::Promote { term, limit } => {
+                let term = self.term(*term);
+                let told = led(store.promote(term, *limit).await);
+                same(told, self.model.promote(term, *limit))
+            }
+            Step::Rescue { term, crashes_max, limit, patience_s } => {
+                let (term, patience) = (self.term(*term), seconds(*patience_s));
+                let ask = RescueRequest { crashes_max: *crashes_max, limit: *limit, patience };
+                same_debug(led(store.rescue(term, ask).await), self.model.rescue(term, ask))
+            }
+            Step::Prune { term, completed_d, dead_d } => {
+                let (term, days) = (self.term(*term), |n: u64| DAY * n as u32);
+                let keep = Retention { completed: days(*completed_d), dead: days(*dead_d) };
+                same(led(store.prune(term, keep).await), self.model.prune(term, keep))
+            }
+            Step::Fold(term) => {
+                let term = self.term(*term);
+                same(led(store.fold(term).await.map(drop)), self.model.fold(term))
+            }
+            Step::Once { key, grip, ttl_s } => {
+                let Some((_, claimed)) = self.grip(*grip) else { return Ok(()) };
+                let (key, ttl) = (format!("effect {key}"), seconds(*ttl_s));
+                let ask = OnceRequest { key, fence: claimed.fence, ttl };
+                same(store.once(ask.clone()).await, self.model.once(&ask))
+            }
+            Step::OnceStore { key, grip, result } => {
+                let Some((_, Claimed { fence, .. })) = self.grip(*grip) else { return Ok(()) };
+                let (key, result) = (format!("effect {key}"), result.map(json));
+                let told = store.once_store(key.clone(), fence, result.clone()).await;
+                same(told, self.model.once_store(&key, fence, result.as_deref()))
+            }
+            _ => Err("no arm of `step` takes this step".into()),
+        }
+    }
+
+    async fn enqueue(&mut self, jobs: &[New]) -> Same {
+        let records: Vec<_> = jobs.iter().map(|new| self.record(new)).collect();
+        same(self.store.enqueue(records.clone()).await, self.model.enqueue(&records))
+    }
+
+    /// The nonces are the store's to draw: the model is told them, but for being new they must not
+    /// mean anything.
+    async fn claim(&mut self, ask: &Ask) -> Same {
+        let lane = |(queue, limit, at_most_once): &(u8, usize, usize)| Lane {
+            queue: queue_name(*queue),
+            limit: *limit,
+            at_most_once: *at_most_once,
+        };
+        let knows = |n: &u8| ask.types & (1 << n) != 0;
+        let types: HashSet<_> = (0..4).filter(knows).map(type_name).collect();
+        let worker = worker_id(ask.worker);
+        let ask = ClaimRequest {
+            worker,
+            lanes: ask.lanes.iter().map(lane).collect(),
+            types: Arc::new(types),
+            lease: seconds(ask.lease_s),
+            limit: ask.limit,
+            bytes: ask.bytes,
+            crashed: ask.crashed,
+        };
+        let claimed = self.store.claim(ask.clone()).await.map_err(|error| error.to_string())?;
+        self.model.nonce = claimed.first().map_or(0, |first| first.fence.nonce);
+        let known = |(_, before): &(_, Claimed)| before.fence.nonce == self.model.nonce;
+        if !claimed.is_empty() && self.claims.iter().any(known) {
+            return Err(format!("the nonce {} was drawn before", self.model.nonce));
+        }
+        same_debug(Ok(&claimed), &self.model.claim(&ask))?;
+        self.claims.extend(claimed.into_iter().map(|one| (worker, one)));
+        Ok(())
+    }
+
+    /// A worker ends its own attempts: those of the worker that the first grip belongs to.
+    async fn finish(&mut self, ends: &[Ending]) -> Same {
+        let grips = ends.iter().filter_map(|one| Some((one, self.grip(one.grip)?)));
+        let grips: Vec<_> = grips.collect();
+        let Some(worker) = grips.first().map(|(_, (worker, _))| *worker) else { return Ok(()) };
+        let mine = grips.iter().filter(|(_, (whose, _))| *whose == worker);
+        let ends: Vec<_> = mine.map(|(one, (_, claimed))| finish(one, claimed)).collect();
+        same(self.store.finish(worker, ends.clone()).await, self.model.finish(worker, &ends))
+    }
+
+    /// Moves the clock. A write, though of nothing, shows it to the store as it shows to the model.
+    async fn set_clock(&mut self, to: Timestamp) -> Same {
+        let back = self.clock.now().since(to);
+        if !back.is_zero() && back < seconds(1) && !self.holds_small_steps {
+            return Ok(());
+        }
+        self.clock.set(to);
+        self.model.look_at_clock(to);
+        same(self.store.cancel(Vec::new()).await, Vec::new())
+    }
+
+    fn record(&mut self, new: &New) -> Record {
+        let id = match new.id {
+            Id::Again(n) if !self.ids.is_empty() => from_newest(&self.ids, n),
+            Id::Random => self.new_id([0x11; 6]),
+            _ => self.new_id(
+                *JobId::floor(self.clock.now().us())
+                    .as_bytes()
+                    .first_chunk()
+                    .expect("an id has 16 bytes"),
+            ),
+        };
+        let rich = |text: &str| new.rich.then(|| text.to_owned());
+        Record {
+            id,
+            job_type: type_name(new.job_type),
+            payload: format!("\"{}\"", "x".repeat(new.bytes - 2)).into_bytes(),
+            queue: queue_name(new.queue),
+            priority: new.priority,
+            scheduled_for: match new.when {
+                When::AtS(in_s) => Some(self.at(in_s)),
+                _ => None,
+            },
+            delay: match new.when {
+                When::AfterS(s) => seconds(s),
+                _ => Duration::ZERO,
+            },
+            max_attempts: 3,
+            timeout: seconds(60),
+            correlation_id: rich("order 7"),
+            trace_parent: rich("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            group: rich("tenant"),
+            unique_key: new.key.map(|n| format!("key {n}")),
+            tags: rich("red, \"hot\"").into_iter().collect(),
+            delivery: match new.at_most_once {
+                true => Delivery::AtMostOnce,
+                false => Delivery::AtLeastOnce,
+            },
+        }
+    }
+
+    /// Makes an id with this time. Within a ms ids are in no order: that of the inserts must not
+    /// stand in for that of the ids.
+    fn new_id(&mut self, time: [u8; 6]) -> JobId {
+        let n = self.ids.len() as u16;
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&time);
+        bytes[6] = 0x70;
+        bytes[8] = (n as u8).reverse_bits();
+        bytes[14..].copy_from_slice(&n.to_be_bytes());
+        self.ids.push(JobId::from_bytes(bytes));
+        JobId::from_bytes(bytes)
+    }
+
+    fn at(&self, in_s: i64) -> Timestamp {
+        Timestamp::from_us(self.clock.now().us() + in_s * 1_000_000)
+    }
+
+    /// Returns the jobs of these numbers, counted from the newest; the last number is of a job that
+    /// nobody ever enqueued.
+    fn jobs(&self, numbers: &[u8]) -> Vec<JobId> {
+        let job = |n: &u8| match *n {
+            u8::MAX => JobId::from_bytes([0x33; 16]),
+            _ if self.ids.is_empty() => JobId::from_bytes([0x33; 16]),
+            n => from_newest(&self.ids, n),
+        };
+        numbers.iter().map(job).collect()
+    }
+
+    fn fences(&self, grips: &[Grip]) -> Vec<Fence> {
+        grips.iter().filter_map(|grip| Some(self.grip(*grip)?.1.fence)).collect()
+    }
+
+    /// Returns what a worker holds, or believes to hold; `None` before the first claim.
+    fn grip(&self, grip: Grip) -> Option<(WorkerId, Claimed)> {
+        let (Grip::Live(n)
+        | Grip::Claimed(n)
+        | Grip::WrongNonce(n)
+        | Grip::WrongAttempt(n)
+        | Grip::WrongJob(n, _)) = grip;
+        if self.claims.is_empty() {
+            return None;
+        }
+        let (worker, mut claimed) = from_newest(&self.claims, n);
+        let fence = &mut claimed.fence;
+        match grip {
+            Grip::Claimed(_) => {}
+            Grip::Live(n) => {
+                let live = self.model.fences();
+                let fence = *live.get(usize::from(n) % live.len().max(1))?;
+                return self.claims.iter().find(|(_, one)| one.fence == fence).cloned();
+            }
+            Grip::WrongNonce(_) => fence.nonce ^= 1,
+            Grip::WrongAttempt(_) => fence.attempt += 1,
+            Grip::WrongJob(_, other) => fence.id = from_newest(&self.claims, other).1.fence.id,
+        }
+        // One claim draws one nonce, so the wrong job may be the right one for another grip.
+        let real = self.claims.iter().find(|(_, one)| one.fence == claimed.fence);
+        Some(real.cloned().unwrap_or((worker, claimed)))
+    }
+
+    fn filter(&self, look: &Look) -> Filter {
+        Filter {
+            state: look.state.map(|n| State::ALL[usize::from(n)]),
+            live: look.live,
+            queue: look.queue.map(queue_name),
+            job_type: look.job_type.map(type_name),
+            before: look.before.map(|n| self.jobs(&[n])[0]),
+            limit: Some(look.limit),
+        }
+    }
+
+    fn term(&self, term: Term) -> i64 {
+        let now = self.model.leader.map_or(0, |leader| leader.term);
+        match term {
+            Term::Now => now,
+            Term::Old => now - 1,
+            Term::Next => now + 1,
+        }
+    }
+}
+
+fn finish(one: &Ending, claimed: &Claimed) -> Finish {
+    let failure = || Failure { class: "Oops".into(), message: "it broke".into() };
+    Finish {
+        fence: claimed.fence,
+        queue: claimed.queue.clone(),
+        job_type: claimed.job_type.clone(),
+        failures: claimed.failures,
+        unique: claimed.unique,
+        delivery: claimed.delivery,
+        started_at: claimed.claimed_at,
+        ran: millis(one.ran_ms),
+        waited: millis(5),
+        end: match one.end {
+            How::Completed(result) => End::Completed(result.map(json)),
+            How::FailedS(wait) => End::Failed(failure(), seconds(wait)),
+            How::Exhausted => End::Dead(failure(), DeadReason::Exhausted),
+            How::Discarded => End::Dead(failure(), DeadReason::Discarded),
+            How::SnoozedS(wait) => End::Snoozed(seconds(wait)),
+            How::Released => End::Released,
+            How::Cancelled => End::Cancelled,
+        },
+    }
+}
+
+fn card(worker: u8, types: u8, priority: u16) -> WorkerCard {
+    let knows = |n: &u8| types & (1 << n) != 0;
+    let settings = |n| TypeDefaults { priority, ..TypeDefaults::unknown(type_name(n)) };
+    WorkerCard {
+        worker: worker_id(worker),
+        name: format!("host:{worker}:{priority}"),
+        queues: vec![(queue_name(0), 10)],
+        types: (0..4).filter(knows).map(settings).collect(),
+    }
+}
+
+/// Takes the refusal of a chore out of a store's errors.
+fn led<T>(told: Result<T, StoreError>) -> Result<Result<T, i64>, StoreError> {
+    match told {
+        Ok(done) => Ok(Ok(done)),
+        Err(StoreError::NotLeader(now)) => Ok(Err(now)),
+        Err(error) => Err(error),
+    }
+}
+
+fn from_newest<T: Clone>(all: &[T], n: u8) -> T {
+    all[all.len() - 1 - usize::from(n) % all.len()].clone()
+}
+
+fn sorted(mut ids: Vec<JobId>) -> Vec<JobId> {
+    ids.sort_unstable();
+    ids
+}
+
+fn worker_id(n: u8) -> WorkerId {
+    WorkerId(i64::from(n) + 1)
+}
+
+fn queue_name(n: u8) -> Name {
+    Name::new("queue", &format!("q{n}")).expect("a plain name")
+}
+
+fn type_name(n: u8) -> Name {
+    Name::new("type", &format!("t{n}")).expect("a plain name")
+}
+
+fn json(n: u8) -> Vec<u8> {
+    n.to_string().into_bytes()
+}
+
+fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
