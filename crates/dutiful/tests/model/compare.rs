@@ -1,10 +1,13 @@
 //! Compares what a store tells with what the model says, and tells both apart in short words.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::Mutex;
 
-use dutiful::{Filter, JobId, JobInfo, StoreError};
+use dutiful::{Filter, JobId, JobInfo, State, StoreError};
 
 use crate::lockstep::Lockstep;
+use crate::spec::Model;
 
 /// `Ok` when store and model agree, else how they differ.
 pub(crate) type Same = Result<(), String>;
@@ -80,12 +83,34 @@ pub(crate) async fn numbers(run: &Lockstep) -> Same {
 /// Compares everything that can be asked: after the last step nothing may be left that differs.
 pub(crate) async fn everything(run: &mut Lockstep) -> Same {
     numbers(run).await.map_err(|why| format!("at the end: {why}"))?;
+    note_what_was_met(&run.model);
     for id in &run.ids {
         one(run, *id).await.map_err(|why| format!("job {id} at the end: {why}"))?;
     }
     let fences: Vec<_> = run.claims.iter().map(|(_, claimed)| claimed.fence).collect();
     let told = run.store.held(fences.clone()).await;
     same(told, run.model.held(&fences)).map_err(|why| format!("held at the end: {why}"))
+}
+
+/// What the histories of this process met, in words.
+static MET: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn note_what_was_met(model: &Model) {
+    let mut met = MET.lock().expect("nobody panics here");
+    for job in model.list(&Filter::default()).iter().filter_map(|job| model.show(job.id)) {
+        met.insert(format!("{:?} {:?}", job.state, job.dead_reason));
+        met.extend(job.attempts.iter().map(|one| format!("{:?}", one.outcome)));
+    }
+}
+
+/// Fails when a campaign met no job in some state, or no attempt of some outcome: then the model
+/// would agree with anything about them.
+pub(crate) fn has_met_everything() {
+    let met = MET.lock().expect("nobody panics here");
+    let outcomes = 9;
+    let states = State::ALL.len() - 1;
+    let reasons = 3;
+    assert_eq!(met.len(), states + reasons + outcomes, "only {met:?}");
 }
 
 /// Compares these fields; a field of `JobInfo` that is not named here does not compile.

@@ -134,32 +134,88 @@ pub(crate) enum Term {
     Next,
 }
 
-/// Returns the next step: time and the verbs of a job's day often, the others now and then.
-pub(crate) fn any_step() -> impl Strategy<Value = Step> {
+/// Returns a history of about so many steps: each at random, with now and then a few that belong
+/// together, since chance alone seldom goes far down one road.
+pub(crate) fn any_history(steps: usize) -> impl Strategy<Value = Vec<Step>> {
+    let part = prop_oneof![
+        20 => any_step().prop_map(|step| vec![step]),
+        1 => a_crash(),
+        1 => a_wait_that_ends(),
+        1 => an_effect(),
+        1 => a_late_request(),
+        1 => a_second_life(),
+        1 => the_end_of_retention(),
+    ];
+    // A part has 1.6 steps on average, and a history half of the parts that it may have.
+    vec(part, 0..=steps * 5 / 4).prop_map(|parts| parts.concat())
+}
+
+/// Returns one step: time and the verbs of a job's day often, the others now and then.
+fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        14 => vec(any_new(), 0..5).prop_map(Step::Enqueue),
+        24 => vec(any_new(), 0..5).prop_map(Step::Enqueue),
         18 => any_ask().prop_map(Step::Claim),
-        18 => vec(any_ending(), 0..4).prop_map(Step::Finish),
+        16 => vec(any_ending(), 0..4).prop_map(Step::Finish),
         12 => any_pass(),
         12 => any_chore(),
         14 => any_change(),
-        10 => any_word_of_a_worker(),
+        12 => any_word_of_a_worker(),
         4 => any_look(),
     ]
+}
+
+fn a_crash() -> impl Strategy<Value = Vec<Step>> {
+    (any_ask(), 0..4u32).prop_map(|(ask, crashes_max)| {
+        let rescue = Step::Rescue { term: Term::Now, crashes_max, limit: 100, patience_s: 0 };
+        let lead = Step::Lead { worker: 0, ttl_s: 10 };
+        vec![Step::Claim(ask), Step::Pass { ms: 30_001 }, lead, rescue]
+    })
+}
+
+fn a_wait_that_ends() -> impl Strategy<Value = Vec<Step>> {
+    (worker(), any_ask()).prop_map(|(worker, ask)| {
+        let promote = Step::Promote { term: Term::Now, limit: 100 };
+        let lead = Step::Lead { worker, ttl_s: 10 };
+        vec![Step::Pass { ms: 20_000 }, lead, promote, Step::Claim(ask)]
+    })
+}
+
+fn an_effect() -> impl Strategy<Value = Vec<Step>> {
+    (effect_key(), any_grip(), any_grip(), any::<u8>()).prop_map(|(key, grip, other, result)| {
+        let begin = |grip| Step::Once { key, grip, ttl_s: 3600 };
+        let store = |result| Step::OnceStore { key, grip, result };
+        vec![begin(grip), begin(other), store(Some(result)), begin(other)]
+    })
+}
+
+fn a_late_request() -> impl Strategy<Value = Vec<Step>> {
+    (any_ask(), any::<u8>(), any_ending()).prop_map(|(ask, job, ending)| {
+        let (worker, grips) = (ask.worker, vec![ending.grip]);
+        let beat = Step::Heartbeat { worker, grips, lease_s: 30 };
+        let asked = Step::CancelRequests(worker);
+        vec![Step::Claim(ask), Step::Cancel(vec![job]), asked, beat, Step::Finish(vec![ending])]
+    })
+}
+
+fn a_second_life() -> impl Strategy<Value = Vec<Step>> {
+    (any_ending(), vec(any::<u8>(), 1..6), any_ask()).prop_map(|(ending, jobs, ask)| {
+        let dies = Ending { end: How::Exhausted, ..ending };
+        vec![Step::Finish(vec![dies]), Step::Retry(jobs), Step::Claim(ask)]
+    })
 }
 
 fn any_new() -> impl Strategy<Value = New> {
     let id = prop_oneof![
         16 => Just(Id::Fresh),
-        1 => Just(Id::Random),
-        1 => any::<u8>().prop_map(Id::Again)
+        1 => any::<u8>().prop_map(Id::Again),
+        1 => Just(Id::Random)
     ];
     let when = prop_oneof![
         6 => Just(When::AtOnce),
         1 => (0..90u64).prop_map(When::AfterS),
         1 => (-90..90i64).prop_map(When::AtS),
     ];
-    let key = prop_oneof![2 => Just(None), 1 => (0..3u8).prop_map(Some)];
+    let key = prop_oneof![2 => Just(None), 1 => (0..2u8).prop_map(Some)];
     let place = (queue(), 0..4u8, prop::sample::select(vec![10, 0, 500, 1000]));
     let bytes = prop::sample::select(vec![2usize, 40, 200]);
     let rest = (rarely(6), bytes, rarely(6));
@@ -236,17 +292,17 @@ fn any_chore() -> impl Strategy<Value = Step> {
     let limit = || prop_oneof![4 => Just(100usize), 1 => 0..3usize];
     let patience = prop_oneof![3 => Just(0u64), 1 => Just(10)];
     prop_oneof![
-        3 => (worker(), prop::sample::select(vec![10u64, 100])).prop_map(|(worker, ttl_s)| {
+        5 => (worker(), prop::sample::select(vec![10u64, 100])).prop_map(|(worker, ttl_s)| {
             Step::Lead { worker, ttl_s }
         }),
         1 => (worker(), term()).prop_map(|(worker, term)| Step::Abdicate { worker, term }),
-        6 => (term(), limit()).prop_map(|(term, limit)| Step::Promote { term, limit }),
+        8 => (term(), limit()).prop_map(|(term, limit)| Step::Promote { term, limit }),
         8 => (term(), 0..4u32, limit(), patience).prop_map(
             |(term, crashes_max, limit, patience_s)| {
                 Step::Rescue { term, crashes_max, limit, patience_s }
             }
         ),
-        2 => (term(), 0..9u64, 0..92u64).prop_map(|(term, completed_d, dead_d)| {
+        1 => (term(), 0..9u64, 0..92u64).prop_map(|(term, completed_d, dead_d)| {
             Step::Prune { term, completed_d, dead_d }
         }),
         1 => term().prop_map(Step::Fold),
@@ -257,7 +313,7 @@ fn any_change() -> impl Strategy<Value = Step> {
     let jobs = || vec(any::<u8>(), 0..4);
     prop_oneof![
         4 => jobs().prop_map(Step::Cancel),
-        6 => jobs().prop_map(Step::Retry),
+        8 => jobs().prop_map(Step::Retry),
         3 => jobs().prop_map(Step::Discard),
         3 => (jobs(), -60..120i64).prop_map(|(jobs, in_s)| Step::Reschedule(jobs, in_s)),
         2 => jobs().prop_map(Step::Delete),
@@ -272,16 +328,16 @@ fn any_word_of_a_worker() -> impl Strategy<Value = Step> {
         4 => (worker(), vec(any_grip(), 0..4), lease).prop_map(|(worker, grips, lease_s)| {
             Step::Heartbeat { worker, grips, lease_s }
         }),
-        1 => worker().prop_map(Step::CancelRequests),
+        2 => worker().prop_map(Step::CancelRequests),
         1 => vec(any_grip(), 0..4).prop_map(Step::Held),
         1 => (worker(), 0..16u8, 0..3u16).prop_map(|(worker, types, priority)| {
             Step::Register { worker, types, priority }
         }),
         1 => worker().prop_map(Step::Leave),
-        4 => (0..3u8, any_grip(), ttl).prop_map(|(key, grip, ttl_s)| {
+        4 => (effect_key(), any_grip(), ttl).prop_map(|(key, grip, ttl_s)| {
             Step::Once { key, grip, ttl_s }
         }),
-        4 => (0..3u8, any_grip(), prop::option::of(any::<u8>())).prop_map(|(key, grip, result)| {
+        4 => (effect_key(), any_grip(), prop::option::of(any::<u8>())).prop_map(|(key, grip, result)| {
             Step::OnceStore { key, grip, result }
         }),
     ]
@@ -307,6 +363,19 @@ fn queue() -> std::ops::Range<u8> {
 
 fn worker() -> std::ops::Range<u8> {
     0..3
+}
+
+/// Few enough that what one attempt began another meets.
+fn effect_key() -> std::ops::Range<u8> {
+    0..2
+}
+
+fn the_end_of_retention() -> impl Strategy<Value = Vec<Step>> {
+    (prop::sample::select(vec![8u64, 91]), 0..2u64).prop_map(|(days, less)| {
+        let prune = Step::Prune { term: Term::Now, completed_d: days - less, dead_d: 90 };
+        let lead = Step::Lead { worker: 0, ttl_s: 10 };
+        vec![Step::Pass { ms: days * 24 * 3_600_000 + 1 }, lead, prune]
+    })
 }
 
 /// True once in so many.
