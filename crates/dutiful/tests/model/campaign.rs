@@ -8,7 +8,8 @@ use std::time::Duration;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tokio::runtime::Runtime;
 
-use crate::steps::{Step, any_history, as_rust};
+use crate::histories::any_history;
+use crate::steps::{Step, as_rust};
 use crate::{compare, kept};
 
 /// Steps of a history, on average.

@@ -83,6 +83,10 @@ pub(crate) async fn numbers(run: &Lockstep) -> Same {
 /// Compares everything that can be asked: after the last step nothing may be left that differs.
 pub(crate) async fn everything(run: &mut Lockstep) -> Same {
     numbers(run).await.map_err(|why| format!("at the end: {why}"))?;
+    for state in State::ALL {
+        let filter = Filter { state: Some(state), limit: Some(3), ..Filter::default() };
+        pages(run, filter).await.map_err(|why| format!("{state} at the end: {why}"))?;
+    }
     note_what_was_met(&run.model);
     for id in &run.ids {
         one(run, *id).await.map_err(|why| format!("job {id} at the end: {why}"))?;

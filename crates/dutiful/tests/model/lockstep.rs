@@ -57,9 +57,12 @@ impl Lockstep {
         Self { store, model, clock, ids, claims, holds_small_steps }
     }
 
+    /// Time, and what workers do.
     async fn step(&mut self, step: &Step) -> Same {
         let (store, model) = (self.store.clone(), &mut self.model);
         match step {
+            Step::Pass { ms } => self.set_clock(self.clock.now().plus(millis(*ms))).await,
+            Step::GoBack { ms } => self.set_clock(self.clock.now().minus(millis(*ms))).await,
             Step::Enqueue(jobs) => self.enqueue(jobs).await,
             Step::Claim(ask) => self.claim(ask).await,
             Step::Finish(ends) => self.finish(ends).await,
@@ -76,6 +79,36 @@ impl Lockstep {
                 let fences = self.fences(grips);
                 same(store.held(fences.clone()).await, self.model.held(&fences))
             }
+            Step::Register { worker, types, priority } => {
+                let card = card(*worker, *types, *priority);
+                model.register(&card);
+                same(store.register(card).await, ())
+            }
+            Step::Leave(worker) => {
+                let worker = worker_id(*worker);
+                model.leave(worker);
+                same(store.leave(worker).await, ())
+            }
+            Step::Once { key, grip, ttl_s } => {
+                let Some((_, claimed)) = self.grip(*grip) else { return Ok(()) };
+                let (key, ttl) = (format!("effect {key}"), seconds(*ttl_s));
+                let ask = OnceRequest { key, fence: claimed.fence, ttl };
+                same(store.once(ask.clone()).await, self.model.once(&ask))
+            }
+            Step::OnceStore { key, grip, result } => {
+                let Some((_, Claimed { fence, .. })) = self.grip(*grip) else { return Ok(()) };
+                let (key, result) = (format!("effect {key}"), result.map(json));
+                let told = store.once_store(key.clone(), fence, result.clone()).await;
+                same(told, self.model.once_store(&key, fence, result.as_deref()))
+            }
+            _ => self.step_by_hand(step).await,
+        }
+    }
+
+    /// What people do: changes by id, pauses, looks.
+    async fn step_by_hand(&mut self, step: &Step) -> Same {
+        let (store, model) = (self.store.clone(), &mut self.model);
+        match step {
             Step::Cancel(jobs) => {
                 let ids = self.jobs(jobs);
                 same(store.cancel(ids.clone()).await, self.model.cancel(&ids))
@@ -106,26 +139,14 @@ impl Lockstep {
                 let names: Vec<_> = types.iter().map(|n| type_name(*n)).collect();
                 same(store.types(names.clone()).await, model.types(&names))
             }
-            Step::Pass { ms } => self.set_clock(self.clock.now().plus(millis(*ms))).await,
-            Step::GoBack { ms } => self.set_clock(self.clock.now().minus(millis(*ms))).await,
             _ => self.step_of_upkeep(step).await,
         }
     }
 
-    /// The rest of the verbs: presence, leadership and its chores, remembered effects.
+    /// What the leader does.
     async fn step_of_upkeep(&mut self, step: &Step) -> Same {
         let (store, model) = (self.store.clone(), &mut self.model);
         match step {
-            Step::Register { worker, types, priority } => {
-                let card = card(*worker, *types, *priority);
-                model.register(&card);
-                same(store.register(card).await, ())
-            }
-            Step::Leave(worker) => {
-                let worker = worker_id(*worker);
-                model.leave(worker);
-                same(store.leave(worker).await, ())
-            }
             Step::Lead { worker, ttl_s } => {
                 let (worker, ttl) = (worker_id(*worker), seconds(*ttl_s));
                 same(store.lead(worker, ttl).await, model.lead(worker, ttl))
@@ -154,19 +175,7 @@ impl Lockstep {
                 let term = self.term(*term);
                 same(led(store.fold(term).await.map(drop)), self.model.fold(term))
             }
-            Step::Once { key, grip, ttl_s } => {
-                let Some((_, claimed)) = self.grip(*grip) else { return Ok(()) };
-                let (key, ttl) = (format!("effect {key}"), seconds(*ttl_s));
-                let ask = OnceRequest { key, fence: claimed.fence, ttl };
-                same(store.once(ask.clone()).await, self.model.once(&ask))
-            }
-            Step::OnceStore { key, grip, result } => {
-                let Some((_, Claimed { fence, .. })) = self.grip(*grip) else { return Ok(()) };
-                let (key, result) = (format!("effect {key}"), result.map(json));
-                let told = store.once_store(key.clone(), fence, result.clone()).await;
-                same(told, self.model.once_store(&key, fence, result.as_deref()))
-            }
-            _ => Err("no arm of `step` takes this step".into()),
+            _ => Err("no arm takes this step: add one where it belongs".into()),
         }
     }
 

@@ -14,7 +14,9 @@
 //! ```
 
 mod campaign;
+mod chance;
 mod compare;
+mod histories;
 mod kept;
 mod lockstep;
 mod meaning;
@@ -37,7 +39,8 @@ macro_rules! stores {
         mod $store {
             #[test]
             fn every_verb_does_what_the_model_says() {
-                crate::campaign::campaign(|steps| crate::live($open, $holds_small_steps, steps), $histories);
+                let live = |steps| crate::live($open, $holds_small_steps, steps);
+                crate::campaign::campaign(live, $histories);
             }
 
             #[test]
