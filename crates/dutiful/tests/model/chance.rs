@@ -127,11 +127,12 @@ fn any_chore() -> impl Strategy<Value = Step> {
 
 fn any_change() -> impl Strategy<Value = Step> {
     let jobs = || vec(any::<u8>(), 0..4);
+    let when = prop_oneof![later(), Just(-60)];
     prop_oneof![
         4 => jobs().prop_map(Step::Cancel),
         8 => jobs().prop_map(Step::Retry),
         3 => jobs().prop_map(Step::Discard),
-        3 => (jobs(), prop_oneof![later(), Just(-60)]).prop_map(|(jobs, in_s)| Step::Reschedule(jobs, in_s)),
+        3 => (jobs(), when).prop_map(|(jobs, in_s)| Step::Reschedule(jobs, in_s)),
         2 => jobs().prop_map(Step::Delete),
         2 => (queue(), any::<bool>()).prop_map(|(queue, paused)| Step::Pause(queue, paused)),
     ]

@@ -1,9 +1,10 @@
 //! Random histories of every verb, on a store and on a pure model in lock step.
 //!
-//! The model (`spec/`) is the written definition of each verb; a history (`steps.rs`) is a list of
-//! verbs and of time that passes; `lockstep.rs` runs it on both and compares each answer. One that
-//! shows a difference is shrunk and printed as Rust. It stays as a test in `kept.rs` when the store
-//! was wrong; when the model was, mend the model.
+//! The model (`spec/`) is the written definition of each verb; a history is a list of verbs and of
+//! time that passes (`steps.rs`), drawn by chance (`chance.rs`, `histories.rs`); `lockstep.rs` runs
+//! it on both, and `compare.rs` compares each answer. One that shows a difference is shrunk and
+//! printed as Rust. It stays as a test in `kept.rs` when the store was wrong; when the model was,
+//! mend the model.
 //!
 //! The normal run is the same on every machine. For a campaign with other histories, or to see one
 //! again, give a number of histories or a seed (it is printed with a failure):
