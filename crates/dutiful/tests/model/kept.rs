@@ -10,7 +10,10 @@ use crate::steps::{Ask, Ending, New};
 
 /// Returns every kept history with what it promises.
 pub(crate) fn all() -> Vec<(&'static str, Vec<Step>)> {
-    vec![("a lost attempt forgets no remembered effect", a_lost_attempt_forgets_nothing())]
+    vec![
+        ("a lost attempt forgets no remembered effect", a_lost_attempt_forgets_nothing()),
+        ("a beat that no sweep saw begins the patience anew", a_beat_that_no_sweep_saw()),
+    ]
 }
 
 fn job() -> New {
@@ -52,5 +55,22 @@ fn a_lost_attempt_forgets_nothing() -> Vec<Step> {
         Once { key: 0, grip: Live(0), ttl_s: 60 },
         Lead { worker: 0, ttl_s: 10 },
         Fold(Now),
+    ]
+}
+
+/// It once did not: the second silence was taken for the first, and nobody waited for the owner.
+fn a_beat_that_no_sweep_saw() -> Vec<Step> {
+    let sweep = || Rescue { term: Now, crashes_max: 3, limit: 100, patience_s: 10 };
+    vec![
+        Enqueue(vec![job()]),
+        Claim(ask()),
+        Lead { worker: 0, ttl_s: 100 },
+        Pass { ms: 30_001 },
+        sweep(),
+        Heartbeat { worker: 0, grips: vec![Live(0)], lease_s: 30 },
+        Pass { ms: 30_001 },
+        sweep(),
+        Pass { ms: 10_000 },
+        sweep(),
     ]
 }

@@ -7,7 +7,7 @@ use dutiful::store::{
 };
 use dutiful::{AttemptInfo, AttemptOutcome, Fence, JobId, Timestamp, WorkerId};
 
-use super::{Dead, Leader, Model, Place, Ran};
+use super::{Dead, Leader, Model, Place, Ran, Suspect};
 
 /// No term lasts longer without being renewed: one that seems to is of a clock that went back.
 const TERM_MAX: Duration = Duration::from_secs(60);
@@ -79,7 +79,7 @@ impl Model {
     }
 
     /// Leases that expired are taken away once they have been seen expired for as long as the
-    /// patience, in one look after another; a renewal between two looks begins that anew.
+    /// patience, in one look after another; a renewal begins that anew, seen or not.
     pub(crate) fn rescue(&mut self, term: i64, ask: RescueRequest) -> Chore<Vec<Rescued>> {
         self.under(term)?;
         let mut rescued = Vec::new();
@@ -88,9 +88,11 @@ impl Model {
             if !self.has_expired(fence) {
                 continue;
             }
-            let before = self.suspects.iter().find(|(suspect, _)| *suspect == fence);
-            let first_seen = before.map_or(self.now, |(_, at)| *at);
-            seen.push((fence, first_seen));
+            let until = self.lease(fence).expect("it expired").until;
+            let is_it = |suspect: &&Suspect| (suspect.fence, suspect.until) == (fence, until);
+            let before = self.suspects.iter().find(is_it);
+            let first_seen = before.map_or(self.now, |suspect| suspect.first_seen);
+            seen.push(Suspect { fence, until, first_seen });
             if self.now.since(first_seen) >= ask.patience && rescued.len() < ask.limit {
                 rescued.push(self.rescue_one(fence, ask.crashes_max));
             }

@@ -37,8 +37,8 @@ pub(crate) struct Model {
     /// Who leads, if ever somebody did.
     pub(crate) leader: Option<Leader>,
     remembered: BTreeMap<String, Remembered>,
-    /// When an expired lease was seen first by a rescue that left it alone.
-    suspects: Vec<(Fence, Timestamp)>,
+    /// The expired leases that the last rescue saw.
+    suspects: Vec<Suspect>,
 }
 
 /// A job: what it was given, what it has been through, and where it stands.
@@ -146,6 +146,13 @@ pub(crate) struct Leader {
     pub(crate) worker: WorkerId,
     pub(crate) term: i64,
     until: Timestamp,
+}
+
+/// An expired lease, and when a rescue saw it first.
+struct Suspect {
+    fence: Fence,
+    until: Timestamp,
+    first_seen: Timestamp,
 }
 
 /// A remembered effect; without a result while the attempt that took it is at it.
