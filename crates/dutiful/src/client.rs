@@ -132,6 +132,21 @@ impl Client {
         ClientBuilder::default()
     }
 
+    /// Returns a client of a store that is open already: another client's, or one of your own that
+    /// wraps it, to count its calls or to fail them in tests.
+    ///
+    /// ```
+    /// # async fn open() -> Result<(), dutiful::Error> {
+    /// let client = dutiful::Client::connect("sqlite::memory:").await?;
+    /// let twin = dutiful::Client::from_store(client.store().clone());
+    /// assert_eq!(twin.facts().place, client.facts().place);
+    /// # Ok(()) }
+    /// ```
+    pub fn from_store(store: Arc<dyn Store>) -> Self {
+        let (payload_bytes_max, observers) = (PAYLOAD_BYTES_MAX, Observers::default());
+        Self { inner: Arc::new(Inner { store, payload_bytes_max, observers }) }
+    }
+
     /// Enqueues a job; await the builder to store it. One round trip, durable when it answers.
     pub fn enqueue<J: Job>(&self, job: J) -> Enqueue<'_> {
         Enqueue::typed(self, &job)

@@ -84,7 +84,7 @@ async fn beat(engine: &Engine) -> Duration {
         }
         Err(error) => {
             engine.observers.tell(&Event::StoreTrouble { verb: "heartbeat", error: &error });
-            if matches!(error, StoreError::Full) {
+            if matches!(error, StoreError::Full) || cfg!(bug = "renewed_by_failure") {
                 renew_all(engine, sent);
             }
             // Soon again: a third of the time is left before we fence ourselves.

@@ -2,6 +2,7 @@
 
 mod edges;
 mod exactly;
+mod fence;
 mod handlers;
 mod outcomes;
 mod queues;
