@@ -43,8 +43,10 @@ pub struct Poisoned {
     pub poisoned_per_s: f64,
 }
 
-/// The times of a campaign with poison, in µs.
-struct Times {
+/// What the driver did, and when, in µs since 1970.
+struct Poured {
+    jobs: Vec<JobId>,
+    slowest: Duration,
     calm: (i64, i64),
     poisoned: (i64, i64),
 }
@@ -69,17 +71,18 @@ pub fn poison(plan: Plan) -> anyhow::Result<Report> {
     let calm_from = now_us();
     campaign.fleet.pass(campaign.plan.during / CALM_PARTS)?;
     let calm_until = now_us();
-    let (mut poisons, mut slowest) = (Vec::new(), Duration::ZERO);
-    while poisons.is_empty() || campaign.begun.elapsed() < campaign.plan.during {
+    let (mut jobs, mut slowest) = (Vec::new(), Duration::ZERO);
+    while jobs.is_empty() || campaign.begun.elapsed() < campaign.plan.during {
         let pair = campaign.enqueue_poison(&client)?;
-        poisons.extend(pair);
+        jobs.extend(pair);
         slowest = slowest.max(campaign.wait_for_quarantine(&client, &pair)?);
         campaign.fleet.pass(RECOVERY)?;
     }
-    let times = Times { calm: (calm_from, calm_until), poisoned: (calm_until, now_us()) };
+    let (calm, poisoned) = ((calm_from, calm_until), (calm_until, now_us()));
+    let poured = Poured { jobs, slowest, calm, poisoned };
     client.wait(client.close())?;
     campaign.finish_and(&rules, |fleet, history, state, verdict| {
-        Some(look(fleet, history, state, verdict, &poisons, slowest, &times))
+        Some(look(fleet, history, state, verdict, &poured))
     })
 }
 
@@ -128,11 +131,9 @@ fn look(
     history: &History,
     state: &FinalState,
     verdict: &mut Verdict,
-    poisons: &[JobId],
-    slowest: Duration,
-    times: &Times,
+    poured: &Poured,
 ) -> Poisoned {
-    let deaths = u64::from(CRASHES_MAX);
+    let (poisons, deaths) = (&poured.jobs, u64::from(CRASHES_MAX));
     for id in poisons {
         let runs = of_kind(history.job(id.as_bytes()), Kind::Start).count() as u64;
         if runs != deaths {
@@ -152,10 +153,10 @@ fn look(
     Poisoned {
         poison_jobs: poisons.len() as u64,
         crashed: fleet.crashed,
-        quarantine_ms_max: slowest.as_millis() as u64,
+        quarantine_ms_max: poured.slowest.as_millis() as u64,
         neighbour_stalls_max: stalls.max().unwrap_or(0),
-        calm_per_s: rate(history, times.calm),
-        poisoned_per_s: rate(history, times.poisoned),
+        calm_per_s: rate(history, poured.calm),
+        poisoned_per_s: rate(history, poured.poisoned),
     }
 }
 
