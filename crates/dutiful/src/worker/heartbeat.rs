@@ -32,8 +32,14 @@ pub(super) fn start(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>, 
     let fail = |error: std::io::Error| StoreError::Unavailable(error.to_string());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(fail)?;
+    #[cfg(bug = "heartbeat_on_handlers")]
+    let handlers = engine.runtime.clone();
     let live = async move {
         tokio::join!(beat_until_over(&engine), upkeep::keep_until_over(&engine));
+    };
+    #[cfg(bug = "heartbeat_on_handlers")]
+    let live = async move {
+        let _ = handlers.spawn(live).await;
     };
     std::thread::Builder::new()
         .name("dutiful-heartbeat".into())
