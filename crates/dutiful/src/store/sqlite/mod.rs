@@ -12,6 +12,7 @@ mod migrate;
 mod open;
 mod presence;
 mod readers;
+mod rows;
 mod statements;
 mod tally;
 mod turns;
