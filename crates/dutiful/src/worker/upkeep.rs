@@ -115,7 +115,7 @@ async fn rescue(engine: &Engine, term: i64) -> Result<(), StoreError> {
     let ask = RescueRequest {
         crashes_max: engine.settings.crashes_max,
         limit: RESCUE_MAX,
-        patience: engine.settings.beat(),
+        patience: engine.settings.patience(),
     };
     loop {
         let rescued = engine.store().rescue(term, ask).await?;

@@ -13,6 +13,7 @@ mod open;
 mod presence;
 mod readers;
 mod rows;
+mod silence;
 mod statements;
 mod tally;
 mod turns;
@@ -32,6 +33,7 @@ pub use self::within::{CompleteWithin, EnqueueWithin};
 use self::doorbell::Doorbell;
 use self::errors::Trouble;
 use self::readers::Readers;
+use self::silence::Silence;
 use self::statements::prepare;
 use self::upkeep::Suspects;
 use self::writer::{Time, Txn, Writer, lock};
@@ -55,6 +57,7 @@ pub struct SqliteStore {
     /// For work inside the user's own transactions.
     time: Mutex<Time>,
     suspects: Arc<Mutex<Suspects>>,
+    silence: Arc<Mutex<Silence>>,
     /// A store does not survive fork(): the child would share locks and descriptors.
     pid: u32,
 }
@@ -107,6 +110,7 @@ impl SqliteStore {
             facts,
             time: Mutex::new(Time { clock, last: Timestamp::default() }),
             suspects: Arc::default(),
+            silence: Arc::default(),
             pid: std::process::id(),
         })
     }

@@ -11,6 +11,7 @@ use super::enqueue::UNIQUE;
 use super::errors::Trouble;
 use super::finish::CANCELLED;
 use super::rows::{count, some_text, text, whole_id};
+use super::silence::Silent;
 use super::statements::prepare;
 use super::tally::{Event, Histogram, Row};
 use super::writer::Txn;
@@ -121,10 +122,22 @@ pub(super) fn rescue(
     term: i64,
     ask: &RescueRequest,
     suspects: &mut Suspects,
+    silent: &[Silent],
 ) -> Result<Vec<Rescued>, Trouble> {
     check_term(txn.conn, term)?;
-    let mut rescued = Vec::new();
-    let mut seen = Suspects::new();
+    let (mut rescued, mut seen) = (Vec::new(), Suspects::new());
+    let mut rescue = |txn: &mut Txn<'_>, one: Expired| -> Result<(), Trouble> {
+        // A first sight in the future is of the time before the clock went back.
+        let known = suspects.get(&one.fence).filter(|at| **at <= txn.now);
+        let first_seen = *known.unwrap_or(&txn.now);
+        // Kept until it is gone from lease: a transaction that is rolled back forgets nothing.
+        seen.insert(one.fence, first_seen);
+        let patient = txn.now.since(first_seen) >= ask.patience;
+        if (patient || cfg!(bug = "no_rescue_patience")) && rescued.len() < ask.limit {
+            rescued.push(rescue_one(txn, ask, one)?);
+        }
+        Ok(())
+    };
     // A number sorts before every blob, even the empty one.
     let mut after = Value::Integer(0);
     loop {
@@ -134,16 +147,18 @@ pub(super) fn rescue(
             txn.tally.count(&queue, &job_type, Event::Dead);
         }
         for one in page.expired {
-            let first_seen = *suspects.get(&one.fence).unwrap_or(&txn.now);
-            // Kept until it is gone from lease: a transaction that is rolled back forgets nothing.
-            seen.insert(one.fence, first_seen);
-            let patient = txn.now.since(first_seen) >= ask.patience;
-            if (patient || cfg!(bug = "no_rescue_patience")) && rescued.len() < ask.limit {
-                rescued.push(rescue_one(txn, ask, one)?);
-            }
+            rescue(txn, one)?;
         }
         let Some(last) = page.last else { break };
         after = Value::Blob(last);
+    }
+    for Silent { fence, until } in silent {
+        let key = params![fence.id, fence.attempt, fence.nonce, until];
+        let mut statement = prepare(txn.conn, "rescue", "silent")?;
+        let one = statement.query_row(key, |row| read(txn, row, *fence)).optional()?;
+        if let Some(one) = one {
+            rescue(txn, one)?;
+        }
     }
     *suspects = seen;
     Ok(rescued)
@@ -157,23 +172,28 @@ fn expired(txn: &mut Txn<'_>, after: &Value, limit: usize) -> Result<Page, Troub
     let mut page = Page::default();
     while let Some(row) = rows.next()? {
         page.last = Some(row.get(0)?);
-        let (queue, job_type) = (txn.names.get(&text(row, 7)?), txn.names.get(&text(row, 8)?));
         let (Some(id), Ok(attempt)) = (whole_id(row, 0)?, row.get(1)) else {
+            let (queue, job_type) = (txn.names.get(&text(row, 7)?), txn.names.get(&text(row, 8)?));
             page.broken.push((row.get(0)?, queue, job_type));
             continue;
         };
-        page.expired.push(Expired {
-            fence: Fence { id, attempt, nonce: row.get(2)? },
-            worker: row.get(4)?,
-            claimed_at: row.get(5)?,
-            crashes: count(row, 6)?,
-            queue,
-            job_type,
-            unique: row.get::<_, i64>(9)? & UNIQUE != 0,
-            cancel: row.get::<_, i64>(10)? != 0,
-        });
+        let fence = Fence { id, attempt, nonce: row.get(2)? };
+        page.expired.push(read(txn, row, fence)?);
     }
     Ok(page)
+}
+
+fn read(txn: &mut Txn<'_>, row: &rusqlite::Row<'_>, fence: Fence) -> rusqlite::Result<Expired> {
+    Ok(Expired {
+        fence,
+        worker: row.get(4)?,
+        claimed_at: row.get(5)?,
+        crashes: count(row, 6)?,
+        queue: txn.names.get(&text(row, 7)?),
+        job_type: txn.names.get(&text(row, 8)?),
+        unique: row.get::<_, i64>(9)? & UNIQUE != 0,
+        cancel: row.get::<_, i64>(10)? != 0,
+    })
 }
 
 /// Takes a lease that no fence can name out of everybody's way, to the dead.

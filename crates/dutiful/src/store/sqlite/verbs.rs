@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::writer::{Txn, lock};
 use super::{
     SqliteStore, Trouble, change, claim, close, count, enqueue, finish, look, migrate, presence,
-    upkeep,
+    silence, upkeep,
 };
 use crate::clock::Timestamp;
 use crate::error::StoreError;
@@ -135,8 +135,15 @@ impl Store for SqliteStore {
     }
 
     fn rescue(&self, term: i64, ask: RescueRequest) -> Reply<'_, Vec<Rescued>> {
-        let suspects = self.suspects.clone();
-        self.write(ask.limit, move |txn| upkeep::rescue(txn, term, &ask, &mut lock(&suspects)))
+        let (suspects, silence) = (self.suspects.clone(), self.silence.clone());
+        let look = move |conn: &_, now| silence::silent(conn, now, &mut lock(&silence));
+        Box::pin(async move {
+            let silent = self.read(look).await?;
+            let rescue = move |txn: &mut Txn<'_>| {
+                upkeep::rescue(txn, term, &ask, &mut lock(&suspects), &silent)
+            };
+            self.write(ask.limit, rescue).await
+        })
     }
 
     fn prune(&self, term: i64, keep: Retention) -> Reply<'_, usize> {

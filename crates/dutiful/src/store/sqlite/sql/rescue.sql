@@ -6,6 +6,13 @@
 SELECT id, attempt, nonce, until, worker, claimed_at, crashes, queue, type, flags, cancel
 FROM dutiful_lease WHERE (until < ?1 OR until > ?4) AND id > ?2 ORDER BY id LIMIT ?3
 
+-- :leases all that seem to go on; ?1 now
+SELECT id, attempt, nonce, until, claimed_at FROM dutiful_lease WHERE until >= ?1
+
+-- :silent a lease whose end is still this one; ?1 id, attempt, nonce, ?4 until
+SELECT id, attempt, nonce, until, worker, claimed_at, crashes, queue, type, flags, cancel
+FROM dutiful_lease WHERE id = ?1 AND attempt = ?2 AND nonce = ?3 AND until = ?4
+
 -- :to_ready ?4 now
 INSERT OR IGNORE INTO dutiful_ready (queue, priority, run_at, id, type, flags, attempt, failures,
     crashes)
