@@ -59,7 +59,7 @@ pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
                 take_in(&engine, jobs, sent);
             }
             Err(error) => {
-                engine.observers.tell(&Event::StoreTrouble { verb: "claim", error: &error });
+                engine.tell_trouble("claim", &error);
                 tries += 1;
                 sleep_or_stop(&engine, backoff(tries)).await;
             }

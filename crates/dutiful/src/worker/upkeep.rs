@@ -56,7 +56,7 @@ pub(super) async fn keep_until_over(engine: &Engine) {
 
 fn trouble(engine: &Engine, error: &StoreError, tries: &mut u32) -> Duration {
     if !matches!(error, StoreError::NotLeader(_)) {
-        engine.observers.tell(&Event::StoreTrouble { verb: "upkeep", error });
+        engine.tell_trouble("upkeep", error);
     }
     *tries += 1;
     backoff(*tries)
