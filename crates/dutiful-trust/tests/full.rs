@@ -131,7 +131,7 @@ async fn outlasts_a_full_store(
     client: &Client,
     is_told: bool,
     free: impl AsyncFnOnce(&mut Vec<JobId>) -> Kept,
-) -> Kept {
+) -> Result<String, Box<dyn std::error::Error>> {
     let (told, space) = (Arc::new(Told::default()), Arc::new(tokio::sync::Semaphore::new(0)));
     let long = client.enqueue(Long {}).await?.id;
     let handler = async |_: Long, cx: Context<tokio::sync::Semaphore>| -> dutiful::Result<()> {
@@ -149,16 +149,13 @@ async fn outlasts_a_full_store(
     let mut stored = Vec::new();
     fill(client, &mut stored).await?;
     let (refused, slowest) = press_on(client, &mut stored).await?;
-    println!("{} jobs fit; {refused} were refused, the slowest after {slowest:?}", stored.len());
     assert!(refused > 10 && slowest < Duration::from_secs(2), "{refused}, {slowest:?}");
     let heard = told.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    println!("heard in {FULL_FOR:?}: {heard:?}");
     assert!(!heard.is_empty() || !is_told, "nobody was told");
     assert!(heard.values().all(|times| *times <= 3), "{heard:?}");
     free(&mut stored).await?;
     space.add_permits(1);
     let took = until("the long job is done", async || is_completed(client, long).await).await;
-    println!("all went on {took:?} after there was space");
     assert!(took < Duration::from_secs(10), "it took {took:?}");
     client.enqueue(Task { text: "x".repeat(PAYLOAD) }).queue("idle").await?;
     for id in &stored {
@@ -170,7 +167,11 @@ async fn outlasts_a_full_store(
     let alarms = [&told.fenced, &told.rescued].map(|n| n.load(Ordering::SeqCst));
     assert_eq!(alarms, [0, 0], "fenced, rescued");
     client.close().await?;
-    Ok(())
+    let jobs = stored.len();
+    Ok(format!(
+        "{jobs} jobs fit, {refused} were refused within {slowest:?}; heard in {FULL_FOR:?}: \
+         {heard:?}; all went on {took:?} after there was space"
+    ))
 }
 
 fn is_sound(path: &Path) {
@@ -190,7 +191,8 @@ async fn a_full_disk_is_outlasted_by_worker_and_producers() -> Kept {
     let ballast = disk.0.path().join("ballast");
     std::fs::write(&ballast, vec![0; 2 * 1024 * 1024])?;
     let client = Client::connect(&format!("sqlite:{}", path.display())).await?;
-    outlasts_a_full_store(&client, true, async |_| Ok(std::fs::remove_file(&ballast)?)).await?;
+    let free = async |_: &mut Vec<JobId>| Ok(std::fs::remove_file(&ballast)?);
+    println!("{}", outlasts_a_full_store(&client, true, free).await?);
     is_sound(&path);
     Ok(())
 }
@@ -202,13 +204,13 @@ async fn a_store_at_its_limit_is_outlasted_by_worker_and_producers() -> Kept {
     let url = format!("sqlite:{}?max_bytes={}", path.display(), 2 * 1024 * 1024);
     let client = Client::connect(&url).await?;
     // A renewal needs no space in the file, so a worker with nothing else to do notices nothing.
-    outlasts_a_full_store(&client, false, async |stored| {
+    let free = async |stored: &mut Vec<JobId>| {
         for id in stored.drain(..20) {
             client.delete(id).await?;
         }
         Ok(())
-    })
-    .await?;
+    };
+    println!("{}", outlasts_a_full_store(&client, false, free).await?);
     is_sound(&path);
     Ok(())
 }

@@ -362,7 +362,7 @@ const BROKEN_UTF8: [&[u8]; 20] = [
     b"\"\xfe\"",
     b"\"\xff\"",
     b"\xff\xfe1\0",
-    b"\xfe\xff\01",
+    b"\xfe\xff\x001",
     b"{\"\xff\":1}",
 ];
 

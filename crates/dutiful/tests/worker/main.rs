@@ -1,5 +1,6 @@
 //! Workers as programs run them: handlers, decisions, queues, exactly-once effects, and the end.
 
+mod backoff;
 mod clock;
 mod edges;
 mod exactly;
