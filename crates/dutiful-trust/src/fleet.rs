@@ -75,6 +75,10 @@ pub struct Fleet {
     pub rng: fastrand::Rng,
     /// What processes did that nobody asked for.
     pub complaints: Vec<String>,
+    /// True where jobs kill who runs them.
+    pub may_crash: bool,
+    /// How many processes ended that way.
+    pub crashed: u64,
 }
 
 impl Fleet {
@@ -87,7 +91,8 @@ impl Fleet {
         let rng = fastrand::Rng::with_seed(shape.seed);
         let program = std::env::current_exe().context("find this program")?;
         let (live, complaints) = (Vec::new(), Vec::new());
-        Ok(Self { shape, ledger, program, live, rng, complaints })
+        let (may_crash, crashed) = (false, 0);
+        Ok(Self { shape, ledger, program, live, rng, complaints, may_crash, crashed })
     }
 
     /// Spawns a process; a producer is told whom it follows.
@@ -170,7 +175,12 @@ impl Fleet {
                 let process = self.live.swap_remove(index);
                 // Whatever it held stalls now, and that must not look like a stall out of nowhere.
                 self.note(Kind::Killed, &process)?;
-                self.complain(&process, status, "ended by itself");
+                let by_signal = std::os::unix::process::ExitStatusExt::signal(&status).is_some();
+                if self.may_crash && by_signal && process.role == Role::Worker {
+                    self.crashed += 1;
+                } else {
+                    self.complain(&process, status, "ended by itself");
+                }
                 self.spawn(process.role, Some(process.child.id()))?;
             }
         }
@@ -283,6 +293,11 @@ impl Fleet {
         };
         let able: Vec<_> = (0..self.live.len()).filter(|n| fits(&self.live[*n])).collect();
         (!able.is_empty()).then(|| able[self.rng.usize(..able.len())])
+    }
+
+    /// Writes down what the driver itself did about a job.
+    pub fn note_job(&self, kind: Kind, id: dutiful::JobId, end: u32) {
+        self.ledger.note(kind, *id.as_bytes(), end, 0);
     }
 
     fn complain(&mut self, process: &Process, status: ExitStatus, what: &str) {

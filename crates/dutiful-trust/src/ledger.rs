@@ -55,6 +55,8 @@ pub enum Kind {
 pub const END_COMPLETED: u32 = 0;
 /// In an [`Kind::Intent`]: the job has to end dead, because its handler gives up.
 pub const END_DEAD: u32 = 1;
+/// In an [`Kind::Intent`]: the job has to end quarantined, because it kills who runs it.
+pub const END_QUARANTINED: u32 = 2;
 
 impl Kind {
     const ALL: [Kind; 14] = [

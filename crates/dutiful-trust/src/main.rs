@@ -31,6 +31,8 @@ enum Command {
     Zombie(PlanArgs),
     /// Disturb nobody and watch that memory, descriptors and the WAL stay flat
     Soak(PlanArgs),
+    /// Enqueue jobs that kill who runs them, among others that must not suffer (T7)
+    Poison(PlanArgs),
     /// Ask workers to end at random points (T38)
     Stop(PlanArgs),
     #[command(hide = true)]
@@ -123,6 +125,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rescue(args) => campaign::rescue(args.plan("rescue", RESCUE, LONG))?,
         Command::Zombie(args) => campaign::zombie(args.plan("zombie", ZOMBIE, LONG))?,
         Command::Soak(args) => campaign::soak(args.plan("soak", STORM, LONG))?,
+        Command::Poison(args) => campaign::poison(args.plan("poison", STORM, LONG))?,
         Command::Stop(args) => campaign::stop(args.plan("stop", STOP, SHORT))?,
         Command::Producer(args) => {
             let predecessor = args.predecessor;

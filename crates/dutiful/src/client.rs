@@ -104,7 +104,16 @@ impl ClientBuilder {
         Ok(self.with_store(store))
     }
 
-    /// Uses a store that is open already, such as one that wraps another for a test.
+    /// Uses a store that is open already: another client's, or one of your own that wraps it, to
+    /// count its calls or to fail them in tests. The store has its clock already.
+    ///
+    /// ```
+    /// # async fn open() -> Result<(), dutiful::Error> {
+    /// let client = dutiful::Client::connect("sqlite::memory:").await?;
+    /// let twin = dutiful::Client::builder().with_store(client.store().clone());
+    /// assert_eq!(twin.facts().place, client.facts().place);
+    /// # Ok(()) }
+    /// ```
     pub fn with_store(self, store: Arc<dyn Store>) -> Client {
         let payload_bytes_max = self.payload_bytes_max.unwrap_or(PAYLOAD_BYTES_MAX);
         let (observers, middleware) = (self.observers, self.middleware);

@@ -98,6 +98,8 @@ impl Retry {
         let n = failures.max(1);
         let full = match self.growth {
             Growth::Exponential(base) => match 1_u32.checked_shl(n - 1) {
+                #[cfg(bug = "backoff_wraps")]
+                Some(0) | None => Duration::ZERO,
                 Some(factor) => base.saturating_mul(factor),
                 None if base.is_zero() => base,
                 None => RETRY_MAX,

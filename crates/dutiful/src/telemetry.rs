@@ -61,7 +61,7 @@ pub enum Event<'a> {
     SelfFenced { leases: usize },
     /// A handler neither ended nor yielded after its timeout; its slot was replaced.
     Overdue { run: Run<'a>, ran: Duration },
-    /// A call to the store failed and is tried again.
+    /// A call to the store failed and is tried again; the same trouble is told every 5 s at most.
     StoreTrouble { verb: &'static str, error: &'a StoreError },
 }
 

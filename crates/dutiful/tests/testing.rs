@@ -155,12 +155,12 @@ async fn what_is_there_too_much_is_shown() {
 #[tokio::test]
 async fn a_planned_fault_happens_once_and_changes_nothing() {
     let lab = Lab::new().await;
-    lab.fail("enqueue");
+    lab.faults().fail("enqueue");
     let error = lab.client().enqueue(mail("x")).await.expect_err("it was planned");
     assert!(matches!(error, Error::Store(StoreError::Planned("enqueue"))), "{error:?}");
     assert!(lab.enqueued::<Mail>().await.is_empty());
     lab.client().enqueue(mail("x")).await.expect("the next one is stored");
-    lab.fail_times("claim", 2);
+    lab.faults().fail_times("claim", 2);
     let worker = lab.runner(postman(&lab)).await;
     for _ in 0..2 {
         assert!(worker.try_run_one().await.is_err());
@@ -171,12 +171,12 @@ async fn a_planned_fault_happens_once_and_changes_nothing() {
 #[tokio::test]
 async fn a_lost_answer_is_done_all_the_same() {
     let lab = Lab::new().await;
-    lab.lose_answer("enqueue");
+    lab.faults().lose_answer("enqueue");
     let error = lab.client().enqueue(mail("x")).await.expect_err("nobody answered");
     assert!(matches!(error, Error::Store(StoreError::Timeout(_))), "{error:?}");
     let id = lab.assert_enqueued::<Mail>(|_| true).await.info.id;
     let worker = lab.runner(postman(&lab)).await;
-    lab.lose_answer("finish");
+    lab.faults().lose_answer("finish");
     assert!(worker.try_run_one().await.is_err());
     assert_eq!(lab.job(id).await.state, State::Completed);
     assert!(worker.run_one().await.is_none(), "and it is not run again");
@@ -187,7 +187,7 @@ async fn a_finish_that_failed_is_run_again_after_the_lease() {
     let lab = Lab::new().await;
     let id = lab.client().enqueue(mail("x")).await.expect("it is stored").id;
     let worker = lab.runner(postman(&lab).lease(MINUTE)).await;
-    lab.fail("finish");
+    lab.faults().fail("finish");
     assert!(worker.try_run_one().await.is_err());
     assert_eq!(lab.job(id).await.state, State::Active);
     lab.advance(MINUTE + Duration::from_secs(1)).await;
@@ -231,7 +231,7 @@ async fn a_worker_that_runs_by_itself_can_be_cut_off() {
         cx.cancelled().await;
         std::future::pending::<Result<()>>().await
     };
-    lab.cut("heartbeat");
+    lab.faults().cut("heartbeat");
     let worker = Worker::new(lab.client(), ()).job(forever).lease(Duration::from_millis(300));
     let handle = worker.handle();
     let running = tokio::spawn(worker.run());
@@ -250,7 +250,7 @@ async fn a_worker_that_runs_by_itself_can_be_cut_off() {
     };
     let report = tokio::time::timeout(Duration::from_secs(20), lost).await.expect("in time");
     assert_eq!((report.lost, report.completed), (1, 0));
-    lab.mend("heartbeat");
+    lab.faults().mend("heartbeat");
     assert_eq!(lab.job(id).await.state, State::Active, "the store's clock stands still");
 }
 
@@ -268,5 +268,5 @@ async fn the_client_of_the_user_keeps_what_it_was_built_with() {
 #[tokio::test]
 #[should_panic(expected = "no verb \"finsh\"")]
 async fn a_fault_in_a_verb_that_does_not_exist_is_refused() {
-    Lab::new().await.fail("finsh");
+    Lab::new().await.faults().fail("finsh");
 }

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bad_input;
+#[path = "../../../dutiful/tests/conformance/corpus.rs"]
+mod corpus;
 mod enqueue;
+mod hostile;
 mod operate;
 mod pictures;
 mod place;

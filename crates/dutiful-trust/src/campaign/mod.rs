@@ -1,5 +1,6 @@
 //! The campaigns: what is done to the processes, for how long, and what they promised.
 
+mod poison;
 mod soak;
 mod stop;
 mod storm;
@@ -16,6 +17,7 @@ use crate::history::History;
 use crate::judge::{Rules, Verdict, judge};
 use crate::roles::{Mix, Shape};
 
+pub use self::poison::{Poisoned, poison};
 pub use self::soak::{Endurance, soak};
 pub use self::stop::stop;
 pub use self::storm::{counter, rescue, storm, zombie};
@@ -79,6 +81,9 @@ pub struct Report {
     pub ended: u64,
     /// How long the slowest of them took, in ms.
     pub end_ms_max: u64,
+    /// What jobs did that kill who runs them, where there are any.
+    #[serde(flatten)]
+    pub poisoned: Option<Poisoned>,
     /// What the judge found.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -139,7 +144,16 @@ impl Campaign {
     }
 
     /// Lets the rest drain, ends the workers in order, and judges.
-    fn finish(mut self, rules: &Rules) -> anyhow::Result<Report> {
+    fn finish(self, rules: &Rules) -> anyhow::Result<Report> {
+        self.finish_and(rules, |_, _, _, _| None)
+    }
+
+    /// The same, with a look of the campaign's own at what was said and what is stored.
+    fn finish_and(
+        mut self,
+        rules: &Rules,
+        look: impl FnOnce(&Fleet, &History, &FinalState, &mut Verdict) -> Option<Poisoned>,
+    ) -> anyhow::Result<Report> {
         let disturbed = self.begun.elapsed();
         // Who stands still does so to the end, and then must find its leases gone.
         while self.fleet.live.iter().any(crate::fleet::Process::is_stopped) {
@@ -155,6 +169,7 @@ impl Campaign {
         let history = History::read(&self.dir)?;
         let state = FinalState::read(&self.file)?;
         let mut verdict = judge(&history, &state, rules);
+        let poisoned = look(&self.fleet, &history, &state, &mut verdict);
         if !drained {
             verdict.blame("J1: the jobs left were not done in time".to_owned());
         }
@@ -167,7 +182,8 @@ impl Campaign {
             verdict.blame(complaint);
         }
         let kept = self.keep_or_remove(&verdict);
-        Ok(self.report(disturbed, drain_seconds, durability, verdict, kept))
+        let report = self.report(disturbed, drain_seconds, durability, verdict, kept);
+        Ok(Report { poisoned, ..report })
     }
 
     fn drain(&mut self, within: Duration) -> anyhow::Result<bool> {
@@ -213,6 +229,7 @@ impl Campaign {
             durability,
             ended: self.ended,
             end_ms_max: self.end_max.as_millis() as u64,
+            poisoned: None,
             verdict,
             endurance: None,
             kept,

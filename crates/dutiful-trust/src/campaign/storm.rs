@@ -11,9 +11,9 @@ use crate::roles::Mix;
 const WORK_MAX: Duration = Duration::from_millis(20);
 /// A handler whose lease was lost hears of it within this time of its process's awakening.
 const CANCEL_MAX: Duration = Duration::from_secs(1);
-/// A killed worker's leases are rescued after at most so many leases: the lease itself, a third
-/// until the next leader looks for its turn if it led, a third between the two looks that a rescue
-/// needs, and a third for two sweeps …
+/// A killed worker's leases are rescued after at most so many leases: the lease itself (another
+/// leads before its end, if it led), a half between the two looks that a rescue needs, and a third
+/// for two sweeps …
 const RESCUE_LEASES: u32 = 2;
 /// … and this much for a busy machine.
 const RESCUE_SLACK: Duration = Duration::from_millis(500);

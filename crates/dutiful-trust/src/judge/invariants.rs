@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Rules, Verdict, show};
 use crate::final_state::{FinalState, Found, Place, Standing, code};
 use crate::history::{History, has, of_kind};
-use crate::ledger::{END_DEAD, Entry, Id, Kind};
+use crate::ledger::{END_DEAD, END_QUARANTINED, Entry, Id, Kind};
 
 /// A store may be this much behind its own clock (it holds small steps back), in µs.
 const CLOCK_SLACK_US: i64 = 1000;
@@ -47,11 +47,12 @@ fn not_final(one: &Standing) -> Option<String> {
 /// The producer wrote down how the handler will end the job.
 fn unasked_end(entries: &[Entry], one: &Standing) -> Option<String> {
     let asked = of_kind(entries, Kind::Intent).next()?.attempt;
-    let fits = match one.place {
-        Place::Done => asked != END_DEAD && one.detail == code::COMPLETED,
-        _ => asked == END_DEAD && one.detail != code::QUARANTINED,
+    let quarantined = one.detail == code::QUARANTINED;
+    let (asked, fits) = match asked {
+        END_DEAD => ("give up", one.place == Place::Dead && !quarantined),
+        END_QUARANTINED => ("be quarantined", one.place == Place::Dead && quarantined),
+        _ => ("complete", one.place == Place::Done && one.detail == code::COMPLETED),
     };
-    let asked = if asked == END_DEAD { "give up" } else { "complete" };
     (!fits).then(|| format!("should {asked}, and stands in {:?} with {}", one.place, one.detail))
 }
 

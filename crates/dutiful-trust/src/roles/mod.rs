@@ -19,6 +19,10 @@ pub use self::worker::work;
 pub const QUEUE: &str = "trust";
 /// Most ends by failure that a job asks for; it is dead only when it asks for that.
 const MAX_ATTEMPTS: i64 = 10;
+/// Where jobs kill who runs them, each may do so this often.
+pub const CRASHES_MAX: u32 = 3;
+/// The types of the jobs that kill who runs them.
+pub const POISONS: [&str; 2] = ["abort", "overflow"];
 
 /// Which jobs a campaign is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -31,6 +35,8 @@ pub enum Mix {
     Linger,
     /// Jobs of random length up to [`Shape::longest`].
     Random,
+    /// The same, short; among them stand the driver's own that kill who runs them.
+    Poison,
 }
 
 impl Mix {
@@ -39,14 +45,19 @@ impl Mix {
     fn backlog_max(self) -> u64 {
         match self {
             Self::Work | Self::Count => 3000,
-            Self::Linger | Self::Random => 100,
+            Self::Linger | Self::Random | Self::Poison => 100,
         }
+    }
+
+    /// Stalls in a row after which a job is dead; 0 is never.
+    fn crashes_max(self) -> u32 {
+        if self == Self::Poison { CRASHES_MAX } else { 0 }
     }
 
     /// Most jobs in one enqueue.
     fn batch_max(self) -> usize {
         match self {
-            Self::Work | Self::Count => 50,
+            Self::Work | Self::Count | Self::Poison => 50,
             Self::Linger | Self::Random => 8,
         }
     }
@@ -98,6 +109,7 @@ impl Errand {
         match shape.mix {
             Mix::Count => ("count", plain),
             Mix::Random => ("linger", plain),
+            Mix::Poison => ("work", plain),
             Mix::Linger if rng.u8(0..10) < 3 => ("stubborn", plain),
             Mix::Linger => ("linger", plain),
             Mix::Work => {
@@ -106,6 +118,11 @@ impl Errand {
                 ("work", Self { fails, gives_up, snoozes: rng.u8(0..100) < 2, ..plain })
             }
         }
+    }
+
+    /// Returns an errand without any trouble or length.
+    pub fn short() -> Self {
+        Self { ms: 0, fails: 0, snoozes: false, gives_up: false }
     }
 
     /// Returns how many failures it will be charged, for the ledger.
@@ -124,8 +141,11 @@ impl Errand {
     }
 }
 
-/// Makes this process die with the driver, so that a killed campaign leaves nothing behind.
+/// Makes this process die with the driver, so that a killed campaign leaves nothing behind, nor
+/// does one that dies by itself leave its memory.
 fn die_with_the_driver() -> anyhow::Result<()> {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Core, none)?;
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     Ok(())
 }

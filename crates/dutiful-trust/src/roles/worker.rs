@@ -29,7 +29,14 @@ macro_rules! jobs {
     )*};
 }
 
-jobs!(Work = "work", Count = "count", Linger = "linger", Stubborn = "stubborn");
+jobs!(
+    Work = "work",
+    Count = "count",
+    Linger = "linger",
+    Stubborn = "stubborn",
+    Abort = "abort",
+    Overflow = "overflow"
+);
 
 struct App {
     ledger: Arc<Ledger>,
@@ -68,10 +75,12 @@ pub async fn work(shape: Shape) -> anyhow::Result<()> {
         .job_blocking(count)
         .job(linger)
         .job_blocking(be_stubborn)
+        .job(abort)
+        .job(overflow)
         .queue(QUEUE, shape.slots)
         .lease(shape.lease)
         .grace(shape.grace)
-        .crashes_max(0)
+        .crashes_max(shape.mix.crashes_max())
         .observer(Arc::new(Witness(ledger)))
         .run_until(stop)
         .await?;
@@ -163,6 +172,23 @@ fn be_stubborn(job: Stubborn, cx: Context<App>) -> dutiful::Result<()> {
     }
     cx.app.note(Kind::Effect, cx.fence());
     Ok(())
+}
+
+async fn abort(_: Abort, cx: Context<App>) -> dutiful::Result<()> {
+    cx.app.note(Kind::Start, cx.fence());
+    std::process::abort()
+}
+
+async fn overflow(job: Overflow, cx: Context<App>) -> dutiful::Result<()> {
+    cx.app.note(Kind::Start, cx.fence());
+    let depth = descend(job.0.ms);
+    Err(HandlerError::msg(format!("the stack has room for {depth} frames")))
+}
+
+/// Calls itself for longer than any stack is deep.
+fn descend(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 128]);
+    if depth == u64::MAX { depth } else { descend(depth + 1).max(frame[0]) }
 }
 
 fn steps(errand: Errand) -> u64 {

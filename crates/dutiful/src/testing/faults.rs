@@ -21,9 +21,96 @@ use crate::store::{
     Retention, Store, WorkerCard,
 };
 
+/// Faults of a store that happen when they are asked for. A [`super::Lab`] has them; around a store
+/// of its own, with the machine's clock, a test puts them so:
+///
+/// ```
+/// use dutiful::testing::Faults;
+/// # async fn open() -> Result<(), dutiful::Error> {
+/// let client = dutiful::Client::connect("sqlite:jobs.db").await?;
+/// let (store, faults) = Faults::around(client.store().clone());
+/// let client = dutiful::Client::builder().with_store(store);
+/// faults.cut("heartbeat");
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Faults {
+    plan: Arc<Plan>,
+    store: Arc<dyn Store>,
+}
+
+impl Faults {
+    /// Returns a store that fails as it is told to, and what tells it.
+    pub fn around(store: Arc<dyn Store>) -> (Arc<dyn Store>, Self) {
+        let plan = Arc::new(Plan::default());
+        let faulty = Faulty { inner: store.clone(), plan: plan.clone() };
+        (Arc::new(faulty), Self { plan, store })
+    }
+
+    /// Lets the next call of this verb of the store (`"claim"`, `"finish"`, … as in [`VERBS`]) fail
+    /// before anything is done, with [`StoreError::Planned`].
+    ///
+    /// # Panics
+    /// When there is no such verb; so do the others.
+    pub fn fail(&self, verb: &'static str) {
+        self.fail_times(verb, 1);
+    }
+
+    /// Lets the next so many calls of this verb fail.
+    pub fn fail_times(&self, verb: &'static str, times: usize) {
+        check(verb);
+        self.plan.planned().failures.insert(verb, times);
+    }
+
+    /// Lets every call of this verb fail until [`Faults::mend`].
+    pub fn cut(&self, verb: &'static str) {
+        self.fail_times(verb, usize::MAX);
+    }
+
+    /// Lets calls of this verb pass again.
+    pub fn mend(&self, verb: &'static str) {
+        self.fail_times(verb, 0);
+    }
+
+    /// Lets the next call of this verb be done, but its answer be lost: whoever asked hears
+    /// [`StoreError::Timeout`].
+    pub fn lose_answer(&self, verb: &'static str) {
+        check(verb);
+        *self.plan.planned().lost.entry(verb).or_default() += 1;
+    }
+
+    /// Takes the lease of a running attempt away, as a rescue would: the job is pending again, and
+    /// whatever its handler still does about it is refused.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no attempt of this job runs that was claimed through here.
+    pub async fn lose_lease(&self, id: JobId) -> Result<(), StoreError> {
+        let claim = self.plan.planned().claims.get(&id).cloned();
+        let no = || StoreError::Unavailable(format!("no attempt of job {id} runs here"));
+        let (worker, job) = claim.ok_or_else(no)?;
+        // In its holder's name, and behind its back.
+        let end = Finish {
+            fence: job.fence,
+            queue: job.queue,
+            job_type: job.job_type,
+            failures: job.failures,
+            unique: job.unique,
+            delivery: job.delivery,
+            started_at: job.claimed_at,
+            ran: Duration::ZERO,
+            waited: Duration::ZERO,
+            end: End::Released,
+        };
+        match self.store.finish(worker, vec![end]).await?.first() {
+            Some(Held::Yes) => Ok(()),
+            _ => Err(no()),
+        }
+    }
+}
+
 /// What is to go wrong.
 #[derive(Default)]
-pub(super) struct Plan(Mutex<Planned>);
+struct Plan(Mutex<Planned>);
 
 #[derive(Default)]
 struct Planned {
@@ -42,43 +129,6 @@ enum Fate {
 }
 
 impl Plan {
-    pub(super) fn fail(&self, verb: &'static str, times: usize) {
-        check(verb);
-        self.planned().failures.insert(verb, times);
-    }
-
-    pub(super) fn lose_answer(&self, verb: &'static str) {
-        check(verb);
-        *self.planned().lost.entry(verb).or_default() += 1;
-    }
-
-    /// Gives the job back in its holder's name, behind its back.
-    pub(super) async fn lose_lease(
-        &self,
-        store: &Arc<dyn Store>,
-        id: JobId,
-    ) -> Result<(), StoreError> {
-        let claim = self.planned().claims.get(&id).cloned();
-        let no = || StoreError::Unavailable("no attempt of it runs here".into());
-        let (worker, job) = claim.ok_or_else(no)?;
-        let end = Finish {
-            fence: job.fence,
-            queue: job.queue,
-            job_type: job.job_type,
-            failures: job.failures,
-            unique: job.unique,
-            delivery: job.delivery,
-            started_at: job.claimed_at,
-            ran: Duration::ZERO,
-            waited: Duration::ZERO,
-            end: End::Released,
-        };
-        match store.finish(worker, vec![end]).await?.first() {
-            Some(Held::Yes) => Ok(()),
-            _ => Err(no()),
-        }
-    }
-
     fn fate(&self, verb: &'static str) -> Fate {
         let mut planned = self.planned();
         let mut is_due = |of: fn(&mut Planned) -> &mut HashMap<&'static str, usize>| {
@@ -110,16 +160,10 @@ fn check(verb: &str) {
     assert!(VERBS.contains(&verb), "no verb \"{verb}\"; there are {}", VERBS.join(", "));
 }
 
-/// The store that a lab's client sees.
-pub(super) struct Faulty {
+/// The store that a test's client sees.
+struct Faulty {
     inner: Arc<dyn Store>,
     plan: Arc<Plan>,
-}
-
-impl Faulty {
-    pub(super) fn new(inner: Arc<dyn Store>, plan: Arc<Plan>) -> Self {
-        Self { inner, plan }
-    }
 }
 
 /// Verbs that pass through the plan: their name, arguments and answer, as in the trait.

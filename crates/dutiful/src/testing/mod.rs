@@ -40,13 +40,11 @@
 mod faults;
 mod runner;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::faults::VERBS;
+pub use self::faults::{Faults, VERBS};
 pub use self::runner::{RUNS_MAX, Ran, Runner};
 
-use self::faults::{Faulty, Plan};
 use crate::client::{Client, ClientBuilder};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, StoreError};
@@ -71,7 +69,7 @@ pub struct Lab {
     /// The same store without its faults, for what the lab does itself.
     own: Client,
     clock: Clock,
-    plan: Arc<Plan>,
+    faults: Faults,
     leader: WorkerId,
 }
 
@@ -111,10 +109,9 @@ impl Lab {
     pub async fn build(builder: ClientBuilder, url: &str) -> Result<Self, Error> {
         let clock = Clock::manual(LAB_START);
         let own = Client::builder().clock(clock.clone()).connect(url).await?;
-        let plan = Arc::new(Plan::default());
-        let faulty = Faulty::new(own.store().clone(), plan.clone());
-        let client = builder.with_store(Arc::new(faulty));
-        Ok(Self { client, own, clock, plan, leader: WorkerId::random() })
+        let (store, faults) = Faults::around(own.store().clone());
+        let client = builder.with_store(store);
+        Ok(Self { client, own, clock, faults, leader: WorkerId::random() })
     }
 
     /// Returns the client, to be given to the code under test and to workers.
@@ -233,41 +230,18 @@ impl Lab {
         assert!(!all.iter().any(|one| fits(&one.job)), "one fits: {}", show(&all));
     }
 
-    /// Lets the next call of this verb of the store (`"claim"`, `"finish"`, … as in [`VERBS`]) fail
-    /// before anything is done, with [`StoreError::Planned`].
-    pub fn fail(&self, verb: &'static str) {
-        self.plan.fail(verb, 1);
+    /// Returns what lets calls to the store fail; the lab's own looks never do.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
-    /// Lets the next so many calls of this verb fail.
-    pub fn fail_times(&self, verb: &'static str, times: usize) {
-        self.plan.fail(verb, times);
-    }
-
-    /// Lets every call of this verb fail until [`Lab::mend`].
-    pub fn cut(&self, verb: &'static str) {
-        self.plan.fail(verb, usize::MAX);
-    }
-
-    /// Lets calls of this verb pass again.
-    pub fn mend(&self, verb: &'static str) {
-        self.plan.fail(verb, 0);
-    }
-
-    /// Lets the next call of this verb be done, but its answer be lost: whoever asked hears
-    /// [`StoreError::Timeout`].
-    pub fn lose_answer(&self, verb: &'static str) {
-        self.plan.lose_answer(verb);
-    }
-
-    /// Takes the lease of a running attempt away, as a rescue would: the job is pending again, and
-    /// whatever its handler still does about it is refused.
+    /// Takes the lease of a running attempt away; see [`Faults::lose_lease`].
     ///
     /// # Panics
     /// When no attempt of this job runs that was claimed through this lab.
     pub async fn lose_lease(&self, id: JobId) {
-        if let Err(error) = self.plan.lose_lease(self.own.store(), id).await {
-            panic!("failed to take the lease of job {id}: {error}");
+        if let Err(error) = self.faults.lose_lease(id).await {
+            panic!("failed to {error}");
         }
     }
 }

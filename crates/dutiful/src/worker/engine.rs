@@ -2,6 +2,7 @@
 //! written.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem::Discriminant;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,10 +17,13 @@ use super::{claim, finish, guard, heartbeat, shutdown};
 use crate::client::Client;
 use crate::clock::BootTime;
 use crate::context::Attempt;
-use crate::error::Error;
+use crate::error::{Error, StoreError};
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::store::{Claimed, End, Finish, Note, Store, WorkerCard};
-use crate::telemetry::Observers;
+use crate::telemetry::{Event, Observers};
+
+/// The same trouble with the same verb is told again after this.
+const TROUBLE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a worker did, from its start to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -145,6 +149,8 @@ pub(super) struct Engine {
     /// The grace is over: no handler begins any more.
     pub(super) closed: AtomicBool,
     pub(super) runtime: tokio::runtime::Handle,
+    /// When trouble of a kind with a verb was told last.
+    troubles: Mutex<HashMap<(&'static str, Discriminant<StoreError>), BootTime>>,
 }
 
 impl Engine {
@@ -186,6 +192,7 @@ impl Engine {
             entrance: Mutex::default(),
             closed: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),
+            troubles: Mutex::default(),
         })
     }
 
@@ -226,6 +233,21 @@ impl Engine {
     /// Slots in use over all queues.
     pub(super) fn running(&self) -> usize {
         self.pools.iter().map(Pool::running).sum()
+    }
+
+    /// Tells of trouble with the store: at once, then not too often, for a call that fails is made
+    /// again many times a second, and a full disk may last.
+    pub(super) fn tell_trouble(&self, verb: &'static str, error: &StoreError) {
+        let (now, kind) = (BootTime::now(), std::mem::discriminant(error));
+        let mut told = lock(&self.troubles);
+        let lately = |at: &BootTime| now.since(*at) < TROUBLE_AGAIN;
+        let known = told.get(&(verb, kind)).is_some_and(lately);
+        if known && cfg!(not(bug = "trouble_floods")) {
+            return;
+        }
+        told.insert((verb, kind), now);
+        drop(told);
+        self.observers.tell(&Event::StoreTrouble { verb, error });
     }
 
     /// Hands over how an attempt ended; it is written with the next flush.

@@ -164,7 +164,7 @@ async fn ended_within(engine: &Engine, attempt: &Attempt, ended: Ended) -> Withi
             },
             Ok(_) => return Within::Lost,
             Err(error) => {
-                engine.observers.tell(&Event::StoreTrouble { verb: "held", error: &error });
+                engine.tell_trouble("held", &error);
                 tries += 1;
                 tokio::time::sleep(backoff(tries)).await;
             }
@@ -254,7 +254,7 @@ async fn write_batch(engine: &Engine, batch: Vec<Finish>) {
         match finished.await {
             Ok(answers) => return settle(engine, &batch, &answers),
             Err(error) => {
-                engine.observers.tell(&Event::StoreTrouble { verb: "finish", error: &error });
+                engine.tell_trouble("finish", &error);
                 tries += 1;
                 if engine.over.is_cancelled() {
                     return;
@@ -293,7 +293,7 @@ async fn write_each(engine: &Engine, batch: Vec<Finish>) {
             Ok(answers) => settle(engine, &alone, &answers),
             Err(error) => {
                 // Its lease runs out and it is rescued: done again rather than lost.
-                engine.observers.tell(&Event::StoreTrouble { verb: "finish", error: &error });
+                engine.tell_trouble("finish", &error);
                 settle(engine, &alone, &[Held::Lost]);
             }
         }

@@ -32,8 +32,14 @@ pub(super) fn start(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>, 
     let fail = |error: std::io::Error| StoreError::Unavailable(error.to_string());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(fail)?;
+    #[cfg(bug = "heartbeat_on_handlers")]
+    let handlers = engine.runtime.clone();
     let live = async move {
         tokio::join!(beat_until_over(&engine), upkeep::keep_until_over(&engine));
+    };
+    #[cfg(bug = "heartbeat_on_handlers")]
+    let live = async move {
+        let _ = handlers.spawn(live).await;
     };
     std::thread::Builder::new()
         .name("dutiful-heartbeat".into())
@@ -84,8 +90,9 @@ async fn beat(engine: &Engine) -> Duration {
             engine.settings.beat()
         }
         Err(error) => {
-            engine.observers.tell(&Event::StoreTrouble { verb: "heartbeat", error: &error });
-            if matches!(error, StoreError::Full) {
+            engine.tell_trouble("heartbeat", &error);
+            let is_full = matches!(error, StoreError::Full) && cfg!(not(bug = "fences_when_full"));
+            if is_full || cfg!(bug = "renewed_by_failure") {
                 renew_all(engine, sent);
             }
             // Soon again: a third of the time is left before we fence ourselves.

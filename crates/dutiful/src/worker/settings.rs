@@ -118,6 +118,12 @@ impl Settings {
         self.lease / 6
     }
 
+    /// How long a rescuer waits between the first sight of an expired lease and its rescue: a beat
+    /// and half of one more, so that an owner who is there goes first.
+    pub(super) fn patience(&self) -> Duration {
+        self.lease / 2
+    }
+
     /// How long a leadership lasts without renewal: well under a lease, so that a leader that died
     /// with its jobs is replaced before they are due for rescue.
     pub(super) fn leader_ttl(&self) -> Duration {

@@ -18,7 +18,7 @@ const PROMOTE: Duration = Duration::from_millis(250);
 /// Most jobs in one promotion.
 const PROMOTE_MAX: usize = 1000;
 /// Most leases in one rescue.
-const RESCUE_MAX: usize = 1000;
+const RESCUE_MAX: usize = if cfg!(bug = "rescue_trickle") { 10 } else { 1000 };
 /// How often the tally is folded.
 const FOLD: Duration = Duration::from_secs(5);
 /// How often retention looks.
@@ -56,7 +56,7 @@ pub(super) async fn keep_until_over(engine: &Engine) {
 
 fn trouble(engine: &Engine, error: &StoreError, tries: &mut u32) -> Duration {
     if !matches!(error, StoreError::NotLeader(_)) {
-        engine.observers.tell(&Event::StoreTrouble { verb: "upkeep", error });
+        engine.tell_trouble("upkeep", error);
     }
     *tries += 1;
     backoff(*tries)
@@ -115,7 +115,7 @@ async fn rescue(engine: &Engine, term: i64) -> Result<(), StoreError> {
     let ask = RescueRequest {
         crashes_max: engine.settings.crashes_max,
         limit: RESCUE_MAX,
-        patience: engine.settings.beat(),
+        patience: engine.settings.patience(),
     };
     loop {
         let rescued = engine.store().rescue(term, ask).await?;
@@ -123,7 +123,7 @@ async fn rescue(engine: &Engine, term: i64) -> Result<(), StoreError> {
             let run = Run { fence: one.fence, queue: &one.queue, job_type: &one.job_type };
             engine.observers.tell(&Event::Rescued { run, crashes: one.crashes, dead: one.dead });
         }
-        if rescued.len() < RESCUE_MAX {
+        if rescued.len() < RESCUE_MAX || cfg!(bug = "rescue_trickle") {
             return Ok(());
         }
     }

@@ -1,8 +1,11 @@
 //! Workers as programs run them: handlers, decisions, queues, exactly-once effects, and the end.
 
+mod backoff;
+mod clock;
 mod control;
 mod edges;
 mod exactly;
+mod fence;
 mod handlers;
 mod layers;
 mod outcomes;

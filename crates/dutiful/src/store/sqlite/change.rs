@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::enqueue::take_key_or_holder;
 use super::errors::Trouble;
 use super::finish::CANCELLED;
+use super::rows::some_text;
 use super::statements::prepare;
 use super::tally::Event;
 use super::writer::Txn;
@@ -24,7 +25,7 @@ struct Place {
 fn find(txn: &mut Txn<'_>, id: JobId) -> Result<Option<Place>, Trouble> {
     let row = prepare(txn.conn, "show", "place")?
         .query_row(params![id], |row| {
-            let text = |column| row.get::<_, Option<String>>(column);
+            let text = |column| some_text(row, column);
             Ok((row.get(0)?, row.get(1)?, text(2)?, text(3)?))
         })
         .optional()?;

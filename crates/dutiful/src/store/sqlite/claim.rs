@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::enqueue::{AT_MOST_ONCE, UNIQUE};
 use super::errors::Trouble;
+use super::rows::{count, some_text, whole_id};
 use super::statements::prepare;
 use super::tally::Event;
 use super::writer::Txn;
@@ -25,6 +26,9 @@ const ASIDE: Duration = Duration::from_secs(10);
 /// After so many jobs that must wait (at-most-once and nobody free, crashed and one runs already)
 /// the look ends: the rest of the queue may be all of that kind, and a look holds the write lock.
 const SKIPPED_MAX: usize = 1000;
+/// Why a row is broken.
+const NO_RECORD: &str = "its record is missing from the store";
+pub(super) const NO_ID: &str = "its id in the store is damaged";
 /// Of so many crashed jobs this many keep their place, the others are set aside.
 const CRASHED_STAY: usize = 100;
 
@@ -34,6 +38,18 @@ struct Key {
     priority: i64,
     run_at: i64,
     id: JobId,
+}
+
+/// A row that no worker can run: its record is missing, or its id is none.
+struct BrokenRow {
+    priority: i64,
+    run_at: i64,
+    /// As it stands there.
+    id: Vec<u8>,
+    /// What it is kept under among the dead.
+    kept: JobId,
+    job_type: Name,
+    why: &'static str,
 }
 
 /// What is left of the request.
@@ -87,7 +103,7 @@ struct Walk {
     unfree: usize,
     /// Jobs that crashed a worker before, and that may not run beside another such job.
     crashed: Vec<Key>,
-    without_record: Vec<(Key, Name)>,
+    broken_rows: Vec<BrokenRow>,
 }
 
 impl Walk {
@@ -123,8 +139,12 @@ fn claim_lane(
     let mut rows = front.query(params![lane.queue.as_str()])?;
     while room > 0 && !left.full && !walk.is_long() {
         let Some(row) = rows.next()? else { break };
-        let key = Key { priority: row.get(0)?, run_at: row.get(1)?, id: job_id(row, 2)? };
         let job_type = txn.names.get(row.get_ref(3)?.as_str().unwrap_or_default());
+        let Some(key) = key_of(row)? else {
+            walk.broken = true;
+            walk.broken_rows.push(broken_row(row, JobId::new(), job_type, NO_ID)?);
+            continue;
+        };
         if !ask.types.contains(&job_type) {
             walk.broken = true;
             walk.foreign.push(key);
@@ -132,7 +152,7 @@ fn claim_lane(
         }
         if row.get_ref(8)?.as_blob_or_null().ok().flatten().is_none() {
             walk.broken = true;
-            walk.without_record.push((key, job_type));
+            walk.broken_rows.push(broken_row(row, key.id, job_type, NO_RECORD)?);
             continue;
         }
         let once = is_at_most_once(row.get(4)?);
@@ -142,7 +162,7 @@ fn claim_lane(
             walk.unfree += 1;
             continue;
         }
-        if left.crashed == 0 && row.get::<_, u32>(7)? > 0 {
+        if left.crashed == 0 && count(row, 7)? > 0 {
             walk.broken = true;
             walk.crashed.push(key);
             continue;
@@ -172,6 +192,21 @@ fn claim_lane(
     move_rows(txn, ask, lane, &walk, left)
 }
 
+fn key_of(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
+    let Some(id) = whole_id(row, 2)? else { return Ok(None) };
+    Ok(Some(Key { priority: row.get(0)?, run_at: row.get(1)?, id }))
+}
+
+fn broken_row(
+    row: &Row<'_>,
+    kept: JobId,
+    job_type: Name,
+    why: &'static str,
+) -> rusqlite::Result<BrokenRow> {
+    let (priority, run_at, id) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    Ok(BrokenRow { priority, run_at, id, kept, job_type, why })
+}
+
 fn is_at_most_once(flags: i64) -> bool {
     flags & AT_MOST_ONCE != 0 && cfg!(not(bug = "at_most_once_leased"))
 }
@@ -186,14 +221,14 @@ fn read(
 ) -> Result<Claimed, Trouble> {
     let flags: i64 = row.get(4)?;
     let at_most_once = is_at_most_once(flags);
-    let attempt: u32 = row.get(5)?;
+    let attempt = count(row, 5)?;
     Ok(Claimed {
         fence: Fence { id: key.id, attempt: attempt.saturating_add(1), nonce: left.nonce },
         job_type,
         queue: lane.queue.clone(),
         payload: row.get(8)?,
-        failures: row.get(6)?,
-        crashes: row.get(7)?,
+        failures: count(row, 6)?,
+        crashes: count(row, 7)?,
         max_attempts: row.get(9)?,
         timeout: Duration::from_millis(row.get::<_, i64>(10)?.max(1) as u64),
         delivery: if at_most_once { Delivery::AtMostOnce } else { Delivery::AtLeastOnce },
@@ -201,9 +236,9 @@ fn read(
         created_at: Timestamp::from_us(row.get(11)?),
         run_at: Timestamp::from_us(key.run_at),
         claimed_at: txn.now,
-        correlation_id: row.get(12)?,
-        trace_parent: row.get(13)?,
-        group: row.get(14)?,
+        correlation_id: some_text(row, 12)?,
+        trace_parent: some_text(row, 13)?,
+        group: some_text(row, 14)?,
     })
 }
 
@@ -260,18 +295,13 @@ fn move_rows(
         // The front is shorter now: look again at once.
         *txn.ring = true;
     }
-    for (key, job_type) in &walk.without_record {
-        let message = "its record is missing from the store";
-        let dead = params![queue, key.priority, key.run_at, key.id, now, message];
+    for one in &walk.broken_rows {
+        let key = (one.priority, one.run_at, &one.id);
+        let dead = params![queue, key.0, key.1, key.2, now, one.why, one.kept];
         prepare(txn.conn, "claim", "broken")?.execute(dead)?;
-        left_ready("leave_one", key)?;
-        txn.tally.count(&lane.queue, job_type, Event::Dead);
+        let gone = params![queue, key.0, key.1, key.2];
+        prepare(txn.conn, "claim", "leave_one")?.execute(gone)?;
+        txn.tally.count(&lane.queue, &one.job_type, Event::Dead);
     }
     Ok(())
-}
-
-/// Reads an id; a blob of another length cannot be one of ours and reads as zeros.
-pub(super) fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
-    let bytes = row.get_ref(column)?.as_blob().unwrap_or_default();
-    Ok(JobId::from_bytes(bytes.try_into().unwrap_or_default()))
 }

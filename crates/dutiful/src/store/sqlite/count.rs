@@ -6,6 +6,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::errors::Trouble;
 use super::operate::SILENT;
+use super::rows::text;
 use super::statements::prepare;
 use super::tally::Event;
 use crate::clock::Timestamp;
@@ -72,7 +73,7 @@ fn each(
     let mut statement = prepare(conn, "queues", name)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        add(row.get(0)?, row)?;
+        add(text(row, 0)?.into_owned(), row)?;
     }
     Ok(())
 }
@@ -108,7 +109,7 @@ fn warnings(conn: &Connection, now: Timestamp, stats: &Stats) -> Result<Vec<Stri
     let mut foreign = prepare(conn, "stats", "foreign")?;
     let mut rows = foreign.query(params![now.minus(SILENT).us()])?;
     while let Some(row) = rows.next()? {
-        let job_type: String = row.get(0)?;
+        let job_type = text(row, 0)?;
         warnings.push(format!("no running worker serves type {job_type}, and jobs of it wait"));
     }
     let stalled: u64 =

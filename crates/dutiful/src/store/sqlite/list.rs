@@ -2,10 +2,10 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::claim::job_id;
 use super::enqueue::split_tags;
 use super::errors::Trouble;
 use super::look::look;
+use super::rows::{some_text, whole_id};
 use super::statements::prepare;
 use crate::clock::Timestamp;
 use crate::id::JobId;
@@ -30,7 +30,7 @@ pub(super) fn list(conn: &Connection, filter: &Filter, now: Timestamp) -> Result
     let mut record = RecordFilter::of(conn, filter)?;
     let (mut page, mut examined) = (Page { jobs: Vec::new(), next: None }, 0);
     while let Some(row) = rows.next()? {
-        let id = job_id(row, 0)?;
+        let Some(id) = whole_id(row, 0)? else { continue };
         examined += 1;
         if row.get::<_, bool>(1)?
             && record.fits(id)?
@@ -73,14 +73,14 @@ impl<'a> RecordFilter<'a> {
         let fits = record.query_row(params![id], |row| {
             let is = |column, asked: Option<&str>| -> rusqlite::Result<bool> {
                 let Some(asked) = asked else { return Ok(true) };
-                Ok(row.get_ref(column)?.as_str_or_null()? == Some(asked))
+                Ok(some_text(row, column)?.is_some_and(|text| text == asked))
             };
             let created_at = Timestamp::from_us(row.get(5)?);
             Ok(is(0, filter.job_type.as_ref().map(|name| name.as_str()))?
                 && is(1, filter.queue.as_ref().map(|name| name.as_str()))?
                 && is(2, filter.group.as_deref())?
-                && has_tag(row.get(3)?, filter.tag.as_deref())
-                && belongs(row.get(4)?, id, filter.correlation_id.as_deref())
+                && has_tag(some_text(row, 3)?, filter.tag.as_deref())
+                && belongs(some_text(row, 4)?, id, filter.correlation_id.as_deref())
                 && filter.since.is_none_or(|since| created_at >= since)
                 && filter.until.is_none_or(|until| created_at < until))
         });

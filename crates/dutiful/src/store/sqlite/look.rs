@@ -7,6 +7,7 @@ use super::change::state_of;
 use super::enqueue::{AT_MOST_ONCE, split_tags};
 use super::errors::Trouble;
 use super::finish;
+use super::rows::{count, failure, some_text, text};
 use super::statements::prepare;
 use crate::clock::Timestamp;
 use crate::id::{JobId, Name, WorkerId};
@@ -34,9 +35,9 @@ impl Standing {
         Ok(Self {
             place: row.get(0)?,
             detail: row.get(1)?,
-            attempt: row.get(2)?,
-            failures: row.get(3)?,
-            crashes: row.get(4)?,
+            attempt: count(row, 2)?,
+            failures: count(row, 3)?,
+            crashes: count(row, 4)?,
             worker: row.get(5)?,
             started_at: row.get(6)?,
             finished_at: row.get(7)?,
@@ -45,12 +46,6 @@ impl Standing {
             result: row.get(11)?,
         })
     }
-}
-
-fn failure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Failure>> {
-    let class: Option<String> = row.get(column)?;
-    let message: Option<String> = row.get(column + 1)?;
-    Ok(class.map(|class| Failure { class, message: message.unwrap_or_default() }))
 }
 
 pub(super) fn show(
@@ -117,14 +112,14 @@ fn describe(
     let state = state_of(standing.place, standing.detail, now);
     let created_at = Timestamp::from_us(row.get(4)?);
     let asked_for = row.get::<_, Option<i64>>(5)?.map(Timestamp::from_us);
-    let correlation: Option<String> = row.get(8)?;
+    let correlation = some_text(row, 8)?;
     let payload: Option<Vec<u8>> = row.get(3)?;
     let delivery = row.get::<_, i64>(13)?;
     Ok(JobInfo {
         id,
-        job_type: Name::stored(&row.get::<_, String>(0)?),
+        job_type: Name::stored(&text(row, 0)?),
         state,
-        queue: Name::stored(&row.get::<_, String>(1)?),
+        queue: Name::stored(&text(row, 1)?),
         priority: row.get(2)?,
         payload: payload.as_deref().and_then(raw),
         payload_bytes: row.get::<_, i64>(14)?.max(0) as usize,
@@ -136,10 +131,10 @@ fn describe(
         max_attempts: row.get(6)?,
         timeout_ms: row.get::<_, i64>(7)?.max(0) as u64,
         correlation_id: correlation.unwrap_or_else(|| id.to_string()),
-        trace_parent: row.get(9)?,
-        group: row.get(10)?,
-        unique_key: row.get(11)?,
-        tags: split_tags(row.get(12)?),
+        trace_parent: some_text(row, 9)?,
+        group: some_text(row, 10)?,
+        unique_key: some_text(row, 11)?,
+        tags: split_tags(some_text(row, 12)?),
         delivery: if delivery * 2 == AT_MOST_ONCE {
             Delivery::AtMostOnce
         } else {
@@ -188,7 +183,7 @@ fn add_progress(conn: &Connection, info: &mut JobInfo, whole: bool) -> Result<()
     let said = prepare(conn, "show", "progress")?
         .query_row(params![info.id], |row| {
             let percent: Option<u8> = row.get(0)?;
-            let (note, at) = (row.get(1)?, Timestamp::from_us(row.get(2)?));
+            let (note, at) = (some_text(row, 1)?, Timestamp::from_us(row.get(2)?));
             let progress = percent.map(|percent| Progress { percent, note, at });
             Ok((progress, row.get::<_, Option<Vec<u8>>>(3)?))
         })
@@ -206,7 +201,7 @@ fn add_log(conn: &Connection, id: JobId, log: &mut [AttemptInfo]) -> Result<(), 
     while let Some(row) = rows.next()? {
         let number: u32 = row.get(0)?;
         let at = Timestamp::from_us(row.get(2)?);
-        let line = LogLine { number: row.get(1)?, at, text: row.get(3)? };
+        let line = LogLine { number: row.get(1)?, at, text: text(row, 3)?.into_owned() };
         if let Some(attempt) = log.iter_mut().find(|one| one.number == number) {
             attempt.log.push(line);
         }
@@ -224,7 +219,7 @@ fn attempts(
     let mut log: Vec<AttemptInfo> = Vec::new();
     while let Some(row) = rows.next()? {
         log.push(AttemptInfo {
-            number: row.get(0)?,
+            number: count(row, 0)?,
             worker: WorkerId(row.get(1)?),
             worker_name: None,
             started_at: Timestamp::from_us(row.get(2)?),
@@ -238,8 +233,9 @@ fn attempts(
     add_log(conn, id, &mut log)?;
     for one in &mut log {
         one.worker_name = prepare(conn, "show", "worker")?
-            .query_row(params![one.worker.0], |row| row.get(0))
-            .optional()?;
+            .query_row(params![one.worker.0], |row| some_text(row, 0))
+            .optional()?
+            .flatten();
     }
     Ok(log)
 }

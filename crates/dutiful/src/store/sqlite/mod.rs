@@ -20,6 +20,8 @@ mod partial;
 mod presence;
 mod readers;
 mod restore;
+mod rows;
+mod silence;
 mod statements;
 mod tally;
 mod turns;
@@ -41,6 +43,7 @@ pub use self::within::{CompleteWithin, EnqueueWithin};
 use self::doorbell::Doorbell;
 use self::errors::Trouble;
 use self::readers::Readers;
+use self::silence::Silence;
 use self::statements::prepare;
 use self::upkeep::Suspects;
 use self::writer::{Time, Txn, Writer, lock};
@@ -66,6 +69,7 @@ pub struct SqliteStore {
     /// For work inside the user's own transactions.
     time: Mutex<Time>,
     suspects: Arc<Mutex<Suspects>>,
+    silence: Arc<Mutex<Silence>>,
     /// A store does not survive fork(): the child would share locks and descriptors.
     pid: u32,
 }
@@ -121,6 +125,7 @@ impl SqliteStore {
             max_bytes: None,
             time: Mutex::new(Time { clock, last: Timestamp::default() }),
             suspects: Arc::default(),
+            silence: Arc::default(),
             pid: std::process::id(),
         })
     }

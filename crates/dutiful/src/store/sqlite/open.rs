@@ -248,6 +248,9 @@ fn flags(access: OpenFlags) -> OpenFlags {
 
 /// Tries again every millisecond: with SQLite's own growing pauses one process can starve another.
 pub(super) fn wait_for_lock(tries: i32) -> bool {
+    if cfg!(bug = "locks_not_awaited") {
+        return false;
+    }
     const STEP: Duration = Duration::from_millis(1);
     std::thread::sleep(STEP);
     (tries as u128) < BUSY_MAX.as_millis()

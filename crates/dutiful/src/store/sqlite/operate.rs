@@ -5,8 +5,8 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, params};
 
 use super::change::erase;
-use super::claim::job_id;
 use super::errors::Trouble;
+use super::rows::job_id;
 use super::statements::prepare;
 use super::writer::Txn;
 use crate::clock::Timestamp;

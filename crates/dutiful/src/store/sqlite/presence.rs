@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::claim::job_id;
 use super::errors::Trouble;
+use super::rows::job_id;
 use super::statements::prepare;
 use super::writer::Txn;
 use crate::id::{Fence, JobId, Name, WorkerId};

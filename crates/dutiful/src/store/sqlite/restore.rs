@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::change::cancel;
-use super::claim::job_id;
 use super::errors::Trouble;
 use super::migrate;
 use super::open::{self, Target};
 use super::partial::{Partial, sync_folder, with_ending};
+use super::rows::job_id;
 use super::statements::prepare;
 use super::tally::{Event, Tally};
 use super::writer::{Names, Txn};

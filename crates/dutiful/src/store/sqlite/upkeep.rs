@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::change::{cancel, erase};
-use super::claim::job_id;
+use super::claim::NO_ID;
 use super::enqueue::UNIQUE;
 use super::errors::Trouble;
 use super::finish::CANCELLED;
+use super::rows::{count, some_text, text, whole_id};
+use super::silence::Silent;
 use super::statements::prepare;
 use super::tally::{Event, Histogram, Row};
 use super::writer::Txn;
@@ -21,6 +24,8 @@ use crate::store::{Leadership, Promoted, RescueRequest, Rescued, Retention};
 const TTL_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// No lease lasts longer without being renewed.
 const LEASE_MAX: std::time::Duration = std::time::Duration::from_secs(25 * 60 * 60);
+/// Sorts behind every id that a row of ours, or a damaged one, is likely to have.
+const AFTER_ALL_IDS: [u8; 64] = [0xFF; 64];
 /// Most jobs deleted by one prune.
 const PRUNE_ROWS: i64 = 1000;
 /// A clock of a client that made an id is ahead by less than this.
@@ -77,9 +82,10 @@ pub(super) fn promote(txn: &mut Txn<'_>, term: i64, limit: usize) -> Result<Prom
     let now = txn.now.us();
     let limit = limit.clamp(1, 100_000) as i64;
     let last = prepare(txn.conn, "promote", "last")?
-        .query_row(params![now, limit], |row| Ok((row.get(0)?, job_id(row, 1)?)))
+        .query_row(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let (run_at, id): (i64, JobId) = last.unwrap_or((now, JobId::from_bytes([0xFF; 16])));
+    // An id as it stands, whatever its length, for it is where the range ends.
+    let (run_at, id): (i64, Vec<u8>) = last.unwrap_or((now, AFTER_ALL_IDS.to_vec()));
     let moved = prepare(txn.conn, "promote", "to_ready")?.execute(params![run_at, id, now])?;
     prepare(txn.conn, "promote", "leave")?.execute(params![run_at, id])?;
     *txn.ring |= moved > 0;
@@ -104,62 +110,111 @@ struct Expired {
     cancel: bool,
 }
 
+/// What a look at expired leases found, and the id, as it stands, that it came to.
+#[derive(Default)]
+struct Page {
+    expired: Vec<Expired>,
+    /// Leases that no fence can name: under which id as it stands, of which queue and type.
+    broken: Vec<(Vec<u8>, Name, Name)>,
+    last: Option<Vec<u8>>,
+}
+
 pub(super) fn rescue(
     txn: &mut Txn<'_>,
     term: i64,
     ask: &RescueRequest,
     suspects: &mut Suspects,
+    silent: &[Silent],
 ) -> Result<Vec<Rescued>, Trouble> {
     check_term(txn.conn, term)?;
-    let mut rescued = Vec::new();
-    let mut seen = Suspects::new();
-    let mut after = JobId::from_bytes([0; 16]);
+    let (mut rescued, mut seen) = (Vec::new(), Suspects::new());
+    let mut rescue = |txn: &mut Txn<'_>, one: Expired| -> Result<(), Trouble> {
+        // A first sight in the future is of the time before the clock went back.
+        let suspect = (one.fence, one.until);
+        let known = suspects.get(&suspect).filter(|at| **at <= txn.now);
+        let first_seen = *known.unwrap_or(&txn.now);
+        // Kept until it is gone from lease: a transaction that is rolled back forgets nothing.
+        seen.insert(suspect, first_seen);
+        let patient = txn.now.since(first_seen) >= ask.patience;
+        if (patient || cfg!(bug = "no_rescue_patience")) && rescued.len() < ask.limit {
+            rescued.push(rescue_one(txn, ask, one)?);
+        }
+        Ok(())
+    };
+    // A number sorts before every blob, even the empty one.
+    let mut after = Value::Integer(0);
     loop {
-        let page = expired(txn, after, ask.limit)?;
-        let Some(last) = page.last() else { break };
-        after = last.fence.id;
-        for one in page {
-            let suspect = (one.fence, one.until);
-            let first_seen = *suspects.get(&suspect).unwrap_or(&txn.now);
-            // Kept until it is gone from lease: a transaction that is rolled back forgets nothing.
-            seen.insert(suspect, first_seen);
-            let patient = txn.now.since(first_seen) >= ask.patience;
-            if (patient || cfg!(bug = "no_rescue_patience")) && rescued.len() < ask.limit {
-                rescued.push(rescue_one(txn, ask, one)?);
-            }
+        let page = expired(txn, &after, ask.limit)?;
+        for (id, queue, job_type) in page.broken {
+            bury_broken(txn, &id)?;
+            txn.tally.count(&queue, &job_type, Event::Dead);
+        }
+        for one in page.expired {
+            rescue(txn, one)?;
+        }
+        let Some(last) = page.last else { break };
+        after = Value::Blob(last);
+    }
+    for Silent { fence, until } in silent {
+        let key = params![fence.id, fence.attempt, fence.nonce, until];
+        let mut statement = prepare(txn.conn, "rescue", "silent")?;
+        let one = statement.query_row(key, |row| read(txn, row, *fence)).optional()?;
+        if let Some(one) = one {
+            rescue(txn, one)?;
         }
     }
     *suspects = seen;
     Ok(rescued)
 }
 
-fn expired(txn: &mut Txn<'_>, after: JobId, limit: usize) -> Result<Vec<Expired>, Trouble> {
+fn expired(txn: &mut Txn<'_>, after: &Value, limit: usize) -> Result<Page, Trouble> {
     let mut statement = prepare(txn.conn, "rescue", "expired")?;
     // A lease of the time before the clock went back, which no living worker has renewed since.
     let beyond = txn.now.plus(LEASE_MAX).us();
     let mut rows = statement.query(params![txn.now.us(), after, limit.max(1) as i64, beyond])?;
-    let mut page = Vec::new();
+    let mut page = Page::default();
     while let Some(row) = rows.next()? {
-        page.push(Expired {
-            fence: Fence { id: job_id(row, 0)?, attempt: row.get(1)?, nonce: row.get(2)? },
-            until: row.get(3)?,
-            worker: row.get(4)?,
-            claimed_at: row.get(5)?,
-            crashes: row.get(6)?,
-            queue: txn.names.get(&row.get::<_, String>(7)?),
-            job_type: txn.names.get(&row.get::<_, String>(8)?),
-            unique: row.get::<_, i64>(9)? & UNIQUE != 0,
-            cancel: row.get(10)?,
-        });
+        page.last = Some(row.get(0)?);
+        let (Some(id), Ok(attempt)) = (whole_id(row, 0)?, row.get(1)) else {
+            let (queue, job_type) = (txn.names.get(&text(row, 7)?), txn.names.get(&text(row, 8)?));
+            page.broken.push((row.get(0)?, queue, job_type));
+            continue;
+        };
+        let fence = Fence { id, attempt, nonce: row.get(2)? };
+        page.expired.push(read(txn, row, fence)?);
     }
     Ok(page)
+}
+
+fn read(txn: &mut Txn<'_>, row: &rusqlite::Row<'_>, fence: Fence) -> rusqlite::Result<Expired> {
+    Ok(Expired {
+        fence,
+        until: row.get(3)?,
+        worker: row.get(4)?,
+        claimed_at: row.get(5)?,
+        crashes: count(row, 6)?,
+        queue: txn.names.get(&text(row, 7)?),
+        job_type: txn.names.get(&text(row, 8)?),
+        unique: row.get::<_, i64>(9)? & UNIQUE != 0,
+        cancel: row.get::<_, i64>(10)? != 0,
+    })
+}
+
+/// Takes a lease that no fence can name out of everybody's way, to the dead.
+fn bury_broken(txn: &Txn<'_>, id: &[u8]) -> Result<(), Trouble> {
+    let kept = id.try_into().map_or_else(|_| JobId::new(), JobId::from_bytes);
+    let dead = params![id, kept, txn.now.us(), NO_ID];
+    prepare(txn.conn, "rescue", "broken")?.execute(dead)?;
+    prepare(txn.conn, "rescue", "leave_broken")?.execute(params![id])?;
+    Ok(())
 }
 
 fn rescue_one(txn: &mut Txn<'_>, ask: &RescueRequest, one: Expired) -> Result<Rescued, Trouble> {
     let (id, attempt, nonce) = (one.fence.id, one.fence.attempt, one.fence.nonce);
     let now = txn.now.us();
     let crashes = one.crashes.saturating_add(1);
-    let dead = ask.crashes_max > 0 && crashes >= ask.crashes_max;
+    let crashes_max = ask.crashes_max + u32::from(cfg!(bug = "one_more_crash"));
+    let dead = ask.crashes_max > 0 && crashes >= crashes_max;
     if dead {
         let message =
             format!("{crashes} workers in a row died or stopped renewing while they ran it");
@@ -234,8 +289,8 @@ fn prunable_in(
                 (_, CANCELLED) => Some(Event::CancelledGone),
                 _ => Some(Event::CompletedGone),
             };
-            let (queue, job_type) = (name(row.get(2)?), name(row.get(3)?));
-            let id = job_id(row, 0)?;
+            let (queue, job_type) = (name(some_text(row, 2)?), name(some_text(row, 3)?));
+            let Some(id) = whole_id(row, 0)? else { continue };
             found.push(Prunable { id, still, finished_before: cut, gone, queue, job_type });
         }
     }
@@ -300,8 +355,8 @@ fn sum_rows(txn: &mut Txn<'_>) -> Result<(Sums, i64, usize), Trouble> {
     while let Some(row) = rows.next()? {
         last = row.get(0)?;
         count += 1;
-        let queue = txn.names.get(&row.get::<_, String>(1)?);
-        let job_type = txn.names.get(&row.get::<_, String>(2)?);
+        let queue = txn.names.get(&text(row, 1)?);
+        let job_type = txn.names.get(&text(row, 2)?);
         let sum = sums.entry((queue, job_type, row.get(3)?)).or_default();
         sum.n += row.get::<_, i64>(4)?;
         merge(&mut sum.ran, histogram(row, 5)?);

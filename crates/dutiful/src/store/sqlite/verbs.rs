@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::writer::{Txn, lock};
 use super::{
     SqliteStore, Trouble, backup, change, claim, close, count, doctor, enqueue, finish, list, look,
-    migrate, note, operate, presence, upkeep,
+    migrate, note, operate, presence, silence, upkeep,
 };
 use crate::clock::Timestamp;
 use crate::error::StoreError;
@@ -177,8 +177,15 @@ impl Store for SqliteStore {
     }
 
     fn rescue(&self, term: i64, ask: RescueRequest) -> Reply<'_, Vec<Rescued>> {
-        let suspects = self.suspects.clone();
-        self.write(ask.limit, move |txn| upkeep::rescue(txn, term, &ask, &mut lock(&suspects)))
+        let (suspects, silence) = (self.suspects.clone(), self.silence.clone());
+        let look = move |conn: &_, now| silence::silent(conn, now, &mut lock(&silence));
+        Box::pin(async move {
+            let silent = self.read(look).await?;
+            let rescue = move |txn: &mut Txn<'_>| {
+                upkeep::rescue(txn, term, &ask, &mut lock(&suspects), &silent)
+            };
+            self.write(ask.limit, rescue).await
+        })
     }
 
     fn prune(&self, term: i64, keep: Retention) -> Reply<'_, usize> {

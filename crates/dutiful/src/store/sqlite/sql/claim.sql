@@ -44,8 +44,9 @@ INSERT INTO dutiful_scheduled (run_at, id, queue, priority, type, flags, attempt
 SELECT ?5, id, queue, priority, type, flags, attempt, failures, crashes, 3
 FROM dutiful_ready WHERE queue = ?1 AND priority = ?2 AND run_at = ?3 AND id = ?4
 
--- :broken a place without a record; ?1 queue, priority, run_at, id, now, ?6 message
+-- :broken a place without a record, or with an id of another length than 16 bytes;
+-- ?1 queue, priority, run_at, id, now, message, ?7 the id to keep it under
 INSERT OR IGNORE INTO dutiful_dead (id, attempt, nonce, worker, reason, started_at, finished_at,
     failures, crashes, queue, priority, type, flags, error_class, error_message)
-SELECT id, attempt, 0, 0, 3, ?5, ?5, failures, crashes, queue, priority, type, flags, 'corrupt', ?6
+SELECT ?7, attempt, 0, 0, 3, ?5, ?5, failures, crashes, queue, priority, type, flags, 'corrupt', ?6
 FROM dutiful_ready WHERE queue = ?1 AND priority = ?2 AND run_at = ?3 AND id = ?4

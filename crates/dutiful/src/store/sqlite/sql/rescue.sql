@@ -6,10 +6,17 @@
 SELECT id, attempt, nonce, until, worker, claimed_at, crashes, queue, type, flags, cancel
 FROM dutiful_lease WHERE (until < ?1 OR until > ?4) AND id > ?2 ORDER BY id LIMIT ?3
 
+-- :leases all that seem to go on; ?1 now
+SELECT id, attempt, nonce, until, claimed_at FROM dutiful_lease WHERE until >= ?1
+
+-- :silent a lease whose end is still this one; ?1 id, attempt, nonce, ?4 until
+SELECT id, attempt, nonce, until, worker, claimed_at, crashes, queue, type, flags, cancel
+FROM dutiful_lease WHERE id = ?1 AND attempt = ?2 AND nonce = ?3 AND until = ?4
+
 -- :to_ready ?4 now
 INSERT OR IGNORE INTO dutiful_ready (queue, priority, run_at, id, type, flags, attempt, failures,
     crashes)
-SELECT queue, priority, ?4, id, type, flags, attempt, failures, crashes + 1
+SELECT queue, priority, ?4, id, type, flags, attempt, max(failures, 0), max(crashes, 0) + 1
 FROM dutiful_lease WHERE id = ?1 AND attempt = ?2 AND nonce = ?3
 
 -- :to_dead ?4 now, ?5 message
@@ -29,3 +36,14 @@ DELETE FROM dutiful_lease WHERE id = ?1 AND attempt = ?2 AND nonce = ?3
 
 -- :free_key ?1 id
 DELETE FROM dutiful_unique_key WHERE id = ?1
+
+-- :broken a lease that no fence can name; ?1 id as it stands, the id to keep it under, now,
+-- ?4 message
+INSERT OR IGNORE INTO dutiful_dead (id, attempt, nonce, worker, reason, started_at, finished_at,
+    failures, crashes, queue, priority, type, flags, error_class, error_message)
+SELECT ?2, max(0, min(attempt, 4294967295)), 0, 0, 3, ?3, ?3, failures, crashes, queue, priority,
+    type, flags, 'corrupt', ?4
+FROM dutiful_lease WHERE id = ?1
+
+-- :leave_broken ?1 id as it stands
+DELETE FROM dutiful_lease WHERE id = ?1

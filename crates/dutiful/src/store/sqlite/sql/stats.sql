@@ -2,7 +2,7 @@
 
 -- :foreign types that wait and that no worker alive since ?1 serves
 SELECT DISTINCT type FROM (SELECT type FROM dutiful_ready LIMIT 2000)
-WHERE type NOT IN (SELECT value FROM dutiful_worker, json_each(dutiful_worker.types)
+WHERE type NOT IN (SELECT value FROM dutiful_worker, json_each(iif(json_valid(types), types, '[]'))
                    WHERE stopped_at IS NULL AND beat_at >= ?1)
 LIMIT 10
 
