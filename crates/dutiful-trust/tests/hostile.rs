@@ -148,7 +148,7 @@ fn damage_records(path: &Path) -> rusqlite::Result<()> {
              correlation_id, trace_parent, group_key, unique_key, tags, delivery, payload)
          SELECT id, type, 'default', 10, -1, 1, 1000, text, text, text, text, text, 9,
              CAST(payload AS BLOB) FROM bad;
-         INSERT INTO dutiful_ready SELECT 'default', 10, -1, id, type, 0, 0, 0, 0 FROM bad;
+         INSERT INTO dutiful_ready SELECT 'default', 10, -1, id, type, 0, 0, -2, -1 FROM bad;
          INSERT INTO dutiful_worker SELECT 5, CAST(x'FF' AS TEXT), -1, '{', 'no json', -1, 1 << 60,
              NULL;
          INSERT INTO dutiful_queue VALUES (CAST(x'FF' AS TEXT), 1);
