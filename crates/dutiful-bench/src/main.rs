@@ -1,9 +1,14 @@
 //! Runs a yardstick and `dutiful bench` in turn and reports the median ratios.
 
-#![expect(clippy::print_stdout, reason = "a report is what this program is for")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a report is what this program is for"
+)]
 
 mod commit;
 mod report;
+mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +18,7 @@ use clap::Parser;
 use serde_json::Value;
 
 use crate::report::{Round, Run};
+use crate::snapshot::Snapshot;
 
 /// Compares `dutiful bench` with what the store alone can do
 #[derive(Debug, Parser)]
@@ -35,6 +41,9 @@ struct Args {
     /// Slots of the worker
     #[arg(long, default_value_t = 100)]
     concurrency: u64,
+    /// Hold a snapshot of the file open, by another process's connection, while the bench runs
+    #[arg(long)]
+    snapshot: bool,
     /// A folder on the disk to measure, which may be slow to sync
     #[arg(long, default_value = ".")]
     dir: PathBuf,
@@ -79,7 +88,12 @@ fn bench(dutiful: &Path, place: &Path, args: &Args) -> Result<Value> {
     for (flag, n) in numbers {
         command.arg(flag).arg(n.to_string());
     }
+    let held = args.snapshot.then(|| Snapshot::hold(file));
     let answer = one_line(&mut command);
+    if let Some(held) = held {
+        let (seconds, wal_mib) = held.let_go()?;
+        eprintln!("the snapshot was held for {seconds:.1} s; the WAL had {wal_mib:.0} MiB");
+    }
     for end in ["", "-wal", "-shm"] {
         // What a clean end removed need not be removed again.
         let _ = std::fs::remove_file(place.join(format!("bench.db{end}")));

@@ -50,6 +50,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) poll: Option<Duration>,
     /// Dead after so many crashes in a row; 0 is never.
     pub(crate) crashes_max: Option<u32>,
+    /// Where to answer probes and metrics.
+    pub(crate) listen: Option<String>,
     /// By weight, or the first queue first.
     #[serde(default)]
     pub(crate) order: Order,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dutiful::{InvalidJob, JobId, State, Timestamp};
+use dutiful::{Clock, InvalidJob, JobId, State, Timestamp};
 
 /// Units of a duration, and how many ms each has.
 const UNITS: [(&str, u64); 5] =
@@ -54,6 +54,16 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|error: InvalidJob| error.to_string())
 }
 
+/// Parses an RFC 3339 time, or a duration, which means so long before now.
+pub(crate) fn past(text: &str) -> Result<Timestamp, String> {
+    if let Ok(ago) = duration(text) {
+        return Ok(Clock::machine().now().minus(ago));
+    }
+    text.parse().map_err(|_| {
+        format!("{text:?} is neither an RFC 3339 time (2026-11-23T18:00:00Z) nor a duration (2h)")
+    })
+}
+
 /// Parses the name of a state.
 pub(crate) fn state(text: &str) -> Result<State, String> {
     text.parse()
@@ -85,6 +95,16 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert!(duration(&format!("{}d", u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn reads_times_in_the_past() {
+        let hour = Duration::from_secs(3600);
+        let at = past("1h").unwrap();
+        let ago = Clock::machine().now().since(at);
+        assert!(ago >= hour && ago < hour * 2);
+        assert_eq!(past("2026-11-23T18:00:00Z"), time("2026-11-23T18:00:00Z"));
+        assert!(past("yesterday").unwrap_err().contains("nor a duration"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod failure;
 mod input;
 mod log;
 mod output;
+mod probes;
 mod process;
 mod settings;
 

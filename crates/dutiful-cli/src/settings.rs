@@ -1,8 +1,9 @@
 //! The settings of one run: flags first, then the environment, then dutiful.toml, then defaults.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use dutiful::Client;
+use dutiful::{Client, Observer};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -68,5 +69,17 @@ impl Settings {
     /// Opens the store.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         Ok(Client::connect(&self.store).await?)
+    }
+
+    /// Opens the store, and tells the observer, if there is one, of every enqueue.
+    pub(crate) async fn watched_client(
+        &self,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Client, Failure> {
+        let mut client = Client::builder();
+        if let Some(observer) = observer {
+            client = client.observer(observer);
+        }
+        Ok(client.connect(&self.store).await?)
     }
 }

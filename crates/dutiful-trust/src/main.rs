@@ -29,6 +29,8 @@ enum Command {
     Rescue(PlanArgs),
     /// Stop workers for twice their lease and wake them (T3)
     Zombie(PlanArgs),
+    /// Disturb nobody and watch that memory, descriptors and the WAL stay flat
+    Soak(PlanArgs),
     /// Ask workers to end at random points (T38)
     Stop(PlanArgs),
     #[command(hide = true)]
@@ -120,6 +122,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Counter(args) => campaign::counter(args.plan("counter", COUNTER, LONG))?,
         Command::Rescue(args) => campaign::rescue(args.plan("rescue", RESCUE, LONG))?,
         Command::Zombie(args) => campaign::zombie(args.plan("zombie", ZOMBIE, LONG))?,
+        Command::Soak(args) => campaign::soak(args.plan("soak", STORM, LONG))?,
         Command::Stop(args) => campaign::stop(args.plan("stop", STOP, SHORT))?,
         Command::Producer(args) => {
             let predecessor = args.predecessor;

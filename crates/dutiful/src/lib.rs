@@ -70,6 +70,7 @@ mod result;
 mod retry;
 pub mod store;
 mod telemetry;
+pub mod testing;
 mod worker;
 
 pub use client::{Client, ClientBuilder, Verb};

@@ -46,7 +46,7 @@ pub enum Event<'a> {
     /// The attempt failed; it will be retried.
     Failed { run: Run<'a>, ran: Duration, failure: &'a Failure, retry_in: Duration },
     /// It is dead.
-    Dead { run: Run<'a>, failure: &'a Failure, reason: DeadReason },
+    Dead { run: Run<'a>, ran: Duration, failure: &'a Failure, reason: DeadReason },
     /// It will run again, uncharged.
     Snoozed { run: Run<'a>, wait: Duration },
     /// It was given back.

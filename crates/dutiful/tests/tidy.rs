@@ -35,7 +35,7 @@ const GLUE: [(&str, &str); 1] = [(
 )];
 
 /// Files that measure how long their own steps take, each with its reason.
-const STOPWATCHES: [(&str, &str); 3] = [
+const STOPWATCHES: [(&str, &str); 4] = [
     (
         "crates/dutiful/src/store/sqlite/turns.rs",
         "its turns on the file: a span of one thread, never written, never compared with a job's",
@@ -48,6 +48,7 @@ const STOPWATCHES: [(&str, &str); 3] = [
         "crates/dutiful/src/worker/execute.rs",
         "the wait for a slot is added to the store's time of the claim, no clock is compared",
     ),
+    ("crates/dutiful/src/worker/step.rs", "when the claim's answer came, as in claim.rs"),
 ];
 
 /// Files with SQL of their own outside `sql/`, each with its reason.

@@ -23,8 +23,8 @@ use crate::settings::Settings;
 Without --store it measures a fresh SQLite file in the current directory and removes it afterwards.
 Enqueue: one by one from 1 and from 50 tasks, then in bulk. Drain: a worker process with a handler
 that does nothing, from the first claim to the last durable completion. Pickup: 300 jobs, one each
-20 ms, from the call of enqueue to the first line of the handler in another process. What is
-verified is read back from the store by a fresh connection.
+20 ms, from the call of enqueue to the first line of the handler, in another process and in the
+one that enqueues. What is verified is read back from the store by a fresh connection.
 
 Examples:
   dutiful bench
@@ -121,8 +121,9 @@ async fn measure(args: &Args, settings: &Settings, store: &str) -> Answer {
     steps.say("draining");
     report.take_drain(drain::measure(store, &queue, args).await?, args.jobs);
     steps.say("picking up on an idle system");
-    let times = pickup::measure(&client, store, &format!("{queue}-pickup")).await?;
-    report.take_pickup(times);
+    let elsewhere = pickup::measure(&client, store, &format!("{queue}-pickup")).await?;
+    let here = pickup::measure_here(&client, &format!("{queue}-here")).await?;
+    report.take_pickup(&elsewhere, &here);
     steps.say("reading back");
     report.verified = verify::read_back(store, &queue, args.jobs).await?;
     client.close().await?;

@@ -26,6 +26,7 @@ pub(super) struct Report {
     scheduled: u64,
     finished: u64,
     pickup_ms: Percentiles,
+    pickup_in_process_ms: Percentiles,
     cpu_s_per_10k: Cpu,
     rss_mib: f64,
     pub(super) verified: Verified,
@@ -37,6 +38,20 @@ struct Percentiles {
     p50: f64,
     p95: f64,
     p99: f64,
+}
+
+impl Percentiles {
+    fn of(sorted: &[f64]) -> Self {
+        let at = |part: f64| {
+            let last = sorted.len().saturating_sub(1);
+            sorted.get((last as f64 * part).round() as usize).copied().unwrap_or(0.0)
+        };
+        Self { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+    }
+
+    fn shown(&self) -> String {
+        format!("{} · {} · {} ms", self.p50, self.p95, self.p99)
+    }
 }
 
 /// CPU seconds for 10,000 drained jobs.
@@ -64,6 +79,7 @@ impl Report {
             scheduled: args.scheduled,
             finished: args.finished,
             pickup_ms: Percentiles::default(),
+            pickup_in_process_ms: Percentiles::default(),
             cpu_s_per_10k: Cpu::default(),
             rss_mib: 0.0,
             verified: Verified::default(),
@@ -77,13 +93,10 @@ impl Report {
         self.rss_mib = drained.rss_mib;
     }
 
-    /// Takes times that are sorted.
-    pub(super) fn take_pickup(&mut self, times: Vec<f64>) {
-        let at = |part: f64| {
-            let last = times.len().saturating_sub(1);
-            times.get((last as f64 * part).round() as usize).copied().unwrap_or(0.0)
-        };
-        self.pickup_ms = Percentiles { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+    /// Takes times that are sorted, of a worker elsewhere and of one in this process.
+    pub(super) fn take_pickup(&mut self, elsewhere: &[f64], here: &[f64]) {
+        self.pickup_ms = Percentiles::of(elsewhere);
+        self.pickup_in_process_ms = Percentiles::of(here);
     }
 
     pub(super) fn print(&self) -> Result<(), Failure> {
@@ -95,8 +108,8 @@ impl Report {
         row("enqueue, from 50 tasks", format!("{}/s", self.enqueue_concurrent_per_s));
         row("enqueue, in bulk", format!("{}/s", self.enqueue_bulk_per_s));
         row("drain", format!("{}/s", self.drain_per_s));
-        let Percentiles { p50, p95, p99 } = self.pickup_ms;
-        row("pickup p50 · p95 · p99", format!("{p50} · {p95} · {p99} ms"));
+        row("pickup elsewhere, p50 · p95 · p99", self.pickup_ms.shown());
+        row("pickup in this process", self.pickup_in_process_ms.shown());
         row("CPU for 10,000 jobs", format!("{} s", self.cpu_s_per_10k.worker));
         row("memory of a worker", format!("{} MiB", self.rss_mib));
         let Verified { completed, lost, duplicated } = self.verified;

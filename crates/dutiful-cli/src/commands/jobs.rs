@@ -1,9 +1,12 @@
 //! `dutiful jobs list|show|cancel|retry|delete`: find jobs and change them by id.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use comfy_table::Cell;
-use dutiful::{Client, Filter, JobId, JobInfo, Name, Page, State, Verb};
+use dutiful::{
+    AttemptInfo, Client, Filter, JobId, JobInfo, Name, PAGE_MAX, Page, State, Timestamp, Verb,
+};
 
 use crate::commands::change;
 use crate::failure::{Answer, Failure};
@@ -20,7 +23,9 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   dutiful jobs list --state failed --queue mail
-  dutiful jobs list --type send_email --limit 200 --json")]
+  dutiful jobs list --type send_email --limit 200 --json
+  dutiful jobs list --state dead --error timeout --since 24h
+  dutiful jobs list --tag import --group acme")]
     List(ListArgs),
     /// Show everything about one job: settings, payload, attempts, result
     #[command(after_help = "\
@@ -30,6 +35,19 @@ Example:
         /// The id
         #[arg(value_parser = input::job_id)]
         id: JobId,
+    },
+    /// Wait for the end of a job and print its result
+    #[command(after_help = "\
+Examples:
+  dutiful jobs wait 01890a5d-ac96-774b-bcce-b302099a8057
+  dutiful jobs wait 01890a5d-ac96-774b-bcce-b302099a8057 --timeout 5s --json")]
+    Wait {
+        /// The id
+        #[arg(value_parser = input::job_id)]
+        id: JobId,
+        /// Wait at most so long
+        #[arg(long, value_name = "TIME", default_value = "1m", value_parser = input::duration)]
+        timeout: Duration,
     },
     /// Stop jobs: waiting ones at once, running ones as soon as their worker hears of it
     #[command(after_help = "\
@@ -64,6 +82,19 @@ pub(crate) struct ListArgs {
     state: Option<State>,
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+/// Which page of a list.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Paging {
+    /// Only jobs older than this one (`next` of the page before)
+    #[arg(long, value_name = "ID", value_parser = input::job_id)]
+    before: Option<JobId>,
+    /// At most so many, up to 1000
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
 }
 
 /// Filters that every list knows.
@@ -75,22 +106,46 @@ pub(crate) struct Which {
     /// Only jobs of this type
     #[arg(long = "type", value_name = "TYPE")]
     job_type: Option<String>,
-    /// Only jobs older than this one (`next` of the page before)
-    #[arg(long, value_name = "ID", value_parser = input::job_id)]
-    before: Option<JobId>,
-    /// At most so many, up to 1000
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    limit: u16,
+    /// Only jobs of this group
+    #[arg(long)]
+    group: Option<String>,
+    /// Only jobs with this tag
+    #[arg(long)]
+    tag: Option<String>,
+    /// Only jobs with this correlation id
+    #[arg(long, value_name = "ID")]
+    correlation_id: Option<String>,
+    /// Only jobs enqueued at this time or later (RFC 3339, or so long ago: 2h)
+    #[arg(long, value_name = "TIME", value_parser = input::past)]
+    since: Option<Timestamp>,
+    /// Only jobs enqueued before this time (RFC 3339, or so long ago: 2h)
+    #[arg(long, value_name = "TIME", value_parser = input::past)]
+    until: Option<Timestamp>,
+    /// Only jobs whose last error has this text in it
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
 }
 
 impl Which {
-    /// Returns the largest pages of what these filters leave.
-    pub(crate) fn all(queue: Option<String>, job_type: Option<String>) -> Self {
-        Self { queue, job_type, before: None, limit: 1000 }
+    /// True when a filter leaves jobs out.
+    pub(crate) fn is_narrow(&self) -> bool {
+        let texts = [
+            &self.queue,
+            &self.job_type,
+            &self.group,
+            &self.tag,
+            &self.correlation_id,
+            &self.error,
+        ];
+        texts.iter().any(|text| text.is_some()) || self.since.is_some() || self.until.is_some()
     }
 
-    /// Returns the filter for jobs in this state.
-    pub(crate) fn filter(&self, state: Option<State>) -> Result<Filter, Failure> {
+    /// Returns the filter for jobs in this state, a page at a time.
+    pub(crate) fn filter(
+        &self,
+        state: Option<State>,
+        paging: Option<&Paging>,
+    ) -> Result<Filter, Failure> {
         let name = |what, text: &Option<String>| {
             text.as_deref().map(|text| Name::new(what, text)).transpose()
         };
@@ -98,8 +153,14 @@ impl Which {
             state,
             queue: name("queue", &self.queue)?,
             job_type: name("type", &self.job_type)?,
-            before: self.before,
-            limit: Some(usize::from(self.limit)),
+            group: self.group.clone(),
+            tag: self.tag.clone(),
+            correlation_id: self.correlation_id.clone(),
+            since: self.since,
+            until: self.until,
+            error: self.error.clone(),
+            before: paging.and_then(|page| page.before),
+            limit: Some(paging.map_or(PAGE_MAX, |page| usize::from(page.limit))),
             ..Filter::default()
         })
     }
@@ -110,8 +171,12 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Answer {
     let client = settings.client().await?;
     let json = settings.json;
     let answer = match command {
-        Command::List(args) => list(&client, args.which.filter(args.state)?, json).await,
+        Command::List(args) => {
+            let filter = args.which.filter(args.state, Some(&args.paging))?;
+            list(&client, filter, json).await
+        }
         Command::Show { id } => show(&client, id, json).await,
+        Command::Wait { id, timeout } => wait(&client, id, timeout, json).await,
         Command::Cancel(ids) => change::run(&client, Verb::Cancel, ids.ids, json).await,
         Command::Retry(ids) => change::run(&client, Verb::Retry, ids.ids, json).await,
         Command::Delete(ids) => change::run(&client, Verb::Delete, ids.ids, json).await,
@@ -158,6 +223,18 @@ fn print_page(page: &Page) -> Result<(), Failure> {
     }
 }
 
+async fn wait(client: &Client, id: JobId, timeout: Duration, json: bool) -> Answer {
+    let ended = client.result(id).timeout(timeout).await?;
+    if json {
+        output::json(&ended)?;
+    } else if ended.state == State::Completed {
+        output::line(ended.result.as_ref().map_or("null", |json| json.get()))?;
+    }
+    // Anything but a completion is this command's failure, and says what it was.
+    ended.decode::<serde::de::IgnoredAny>()?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn show(client: &Client, id: JobId, json: bool) -> Answer {
     let job = client.job(id).await?.ok_or(dutiful::Error::NotFound(id))?;
     if json {
@@ -193,6 +270,8 @@ fn print_job(job: &JobInfo) -> Result<(), Failure> {
             "last error",
             job.last_error.as_ref().map(|e| output::plain(&format!("{}: {}", e.class, e.message))),
         ),
+        ("progress", job.progress.as_ref().map(progress)),
+        ("checkpoint", job.checkpoint.as_ref().map(|json| output::plain(json.get()))),
         ("payload", job.payload.as_ref().map(|json| output::plain(json.get()))),
         ("result", job.result.as_ref().map(|json| output::plain(json.get()))),
     ];
@@ -200,18 +279,28 @@ fn print_job(job: &JobInfo) -> Result<(), Failure> {
     for (name, value) in facts {
         output::line(format!("{name:<16}{value}"))?;
     }
-    for attempt in &job.attempts {
-        let worker = attempt.worker_name.as_deref().unwrap_or("an unknown worker");
-        let error = attempt.error.as_ref().map(|e| format!(": {}: {}", e.class, e.message));
-        let outcome = serde_json::to_value(attempt.outcome).unwrap_or_default();
-        output::line(format!(
-            "attempt {:<8}{} on {}, {}{}",
-            attempt.number,
-            attempt.started_at,
-            output::plain(worker),
-            outcome.as_str().unwrap_or_default(),
-            output::plain(&error.unwrap_or_default()),
-        ))?;
+    job.attempts.iter().try_for_each(print_attempt)
+}
+
+fn progress(progress: &dutiful::Progress) -> String {
+    let note = output::plain(progress.note.as_deref().unwrap_or_default());
+    format!("{} % {note}", progress.percent)
+}
+
+fn print_attempt(attempt: &AttemptInfo) -> Result<(), Failure> {
+    let worker = attempt.worker_name.as_deref().unwrap_or("an unknown worker");
+    let error = attempt.error.as_ref().map(|e| format!(": {}: {}", e.class, e.message));
+    let outcome = serde_json::to_value(attempt.outcome).unwrap_or_default();
+    output::line(format!(
+        "attempt {:<8}{} on {}, {}{}",
+        attempt.number,
+        attempt.started_at,
+        output::plain(worker),
+        outcome.as_str().unwrap_or_default(),
+        output::plain(&error.unwrap_or_default()),
+    ))?;
+    for line in &attempt.log {
+        output::line(format!("  {} {}", line.at, output::plain(&line.text)))?;
     }
     Ok(())
 }

@@ -6,20 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dutiful::{
-    ATTEMPTS_MAX, Client, Context, HandlerError, InvalidJob, Name, PRIORITY_MAX, Retry,
+    ATTEMPTS_MAX, Client, Context, HandlerError, InvalidJob, Name, PRIORITY_MAX, Report, Retry,
     TIMEOUT_MAX, TypeDefaults, Worker,
 };
+use dutiful_server::Served;
 use serde_json::value::RawValue;
 
 use crate::config::{HandlerConfig, Order, QueueConfig};
 use crate::failure::{Answer, Failure};
 use crate::log::Log;
+use crate::probes::{Answering, Probes};
 use crate::process::{self, Ended, Keeper, Spec};
 use crate::settings::Settings;
 use crate::{input, output};
 
 /// Jobs of one queue at once, when dutiful.toml says nothing.
 const SLOTS_DEFAULT: usize = 10;
+
+/// A line of stderr that begins so says how far the command has come.
+const PROGRESS: &str = "dutiful: progress ";
 
 /// The arguments of `dutiful work`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +33,7 @@ Examples:
   dutiful work
   dutiful work --queue mail --slots 4
   dutiful work --until-empty --json
+  dutiful work --listen 127.0.0.1:9394
 
 dutiful.toml declares what runs:
   [handlers.send_email]       # the type
@@ -37,15 +43,21 @@ dutiful.toml declares what runs:
                               # snooze_exit, snooze_for, env = { KEY = \"value\" }
   [queues.mail]               # also: weight
   slots = 20
-  [worker]                    # also: slots, lease, poll, crashes_max, order = \"strict\"
+  [worker]                    # also: slots, lease, poll, crashes_max, order = \"strict\", listen
   grace = \"25s\"
 
 The payload comes on standard input; the environment has PATH, HOME, LANG, LC_ALL, TZ, TMPDIR, USER,
 what `env` adds, and DUTIFUL_JOB_ID, _JOB_TYPE, _QUEUE, _ATTEMPT, _MAX_ATTEMPTS, _IDEMPOTENCY_KEY,
 _CORRELATION_ID and TRACEPARENT. Exit code 0 is success and the last line of stdout, if JSON, the
 result; codes in discard_exit give the job up; codes in snooze_exit run it again after snooze_for
-(1m); any other fails the attempt with the end of stderr as the error. At the timeout the command
-and everything it started is killed. SIGTERM or Ctrl-C stops gracefully, a second one at once.")]
+(1m); any other fails the attempt with the end of stderr as the error. Lines of stderr are kept in
+the job's log; \"dutiful: progress 40 resizing\" is shown as its progress. At the timeout the command
+and everything it started is killed. SIGTERM or Ctrl-C stops gracefully, a second one at once.
+SIGTSTP (Ctrl-Z) makes it quiet: it claims nothing more and ends what runs; SIGCONT lets it go on.
+
+With --listen the worker answers GET /healthz (503 when it is stuck), /readyz (503 when the store does
+not answer, and from the first signal on) and /metrics (OpenMetrics, for Prometheus). Nobody is asked
+for credentials, so only loopback addresses are listened on and asked for.")]
 pub(crate) struct Args {
     /// End when no job of its types is left in its queues
     #[arg(long)]
@@ -62,18 +74,31 @@ pub(crate) struct Args {
     /// How long a lease lasts without renewal (30s)
     #[arg(long, value_name = "TIME", value_parser = input::duration)]
     lease: Option<Duration>,
+    /// Answer /healthz, /readyz and /metrics on this loopback address, such as 127.0.0.1:9394
+    #[arg(long, env = "DUTIFUL_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
+    listen: Option<String>,
 }
 
 /// Works until a signal comes, or until there is nothing left.
 pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     let handlers = handlers(&settings)?;
     let queues = queues(&args, &settings)?;
-    let client = settings.client().await?;
+    let probes = probes(&args, &settings, &queues).await?;
+    let observer = probes.as_ref().map(Probes::observer);
+    let client = settings.watched_client(observer.clone()).await?;
     let keeper = Keeper::start().map_err(|error| {
         Failure::failed(format!("start the worker: its helper process did not start ({error})"))
     })?;
-    let worker = worker(&client, &args, &settings, handlers, &queues, &keeper);
-    let report = worker.run_until(until_signal(&client, &queues, settings.json)).await;
+    let mut worker = worker(&client, &args, &settings, handlers, &queues, &keeper);
+    if let Some(observer) = observer {
+        worker = worker.observer(observer);
+    }
+    let quiet = tokio::spawn(dutiful::quiet_signals(worker.handle()));
+    let report = match probes.map(|probes| probes.answer(&client)) {
+        Some(answering) => run_answering(worker, answering, &client, &queues, settings.json).await,
+        None => worker.run_until(until_signal(&client, &queues, settings.json)).await,
+    };
+    quiet.abort();
     keeper.stop();
     let report = report?;
     client.close().await?;
@@ -86,6 +111,25 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Works with probes beside, which go on through the graceful stop and end with the worker.
+async fn run_answering(
+    worker: Worker<()>,
+    answering: Answering,
+    client: &Client,
+    queues: &BTreeMap<String, QueueConfig>,
+    json: bool,
+) -> Result<Report, dutiful::Error> {
+    answering.monitor.watch(worker.handle());
+    let told = async {
+        let address = answering.address;
+        output::note(format!("/healthz, /readyz and /metrics are on http://{address}"));
+        until_signal(client, queues, json).await;
+    };
+    let report = worker.run_until(answering.monitor.working_until(told)).await;
+    answering.end().await;
+    report
 }
 
 /// Says what is served (nobody asks before the worker's settings were found good), then waits.
@@ -183,6 +227,28 @@ fn queues(args: &Args, settings: &Settings) -> Result<BTreeMap<String, QueueConf
     Ok(queues)
 }
 
+/// Takes the address for the probes, if one was asked for.
+async fn probes(
+    args: &Args,
+    settings: &Settings,
+    queues: &BTreeMap<String, QueueConfig>,
+) -> Result<Option<Probes>, Failure> {
+    let config = &settings.config;
+    let asked = args.listen.as_ref().filter(|address| !address.is_empty());
+    let Some(address) = asked.or(config.worker.listen.as_ref()) else { return Ok(None) };
+    let slots = |queue: &QueueConfig| queue.slots.unwrap_or(SLOTS_DEFAULT);
+    let served = Served {
+        queues: queues.iter().map(|(name, queue)| (name.clone(), slots(queue))).collect(),
+        types: config
+            .handlers
+            .iter()
+            .map(|(name, handler)| (handler.queue.clone(), name.clone()))
+            .collect(),
+        slots: args.slots.or(config.worker.slots),
+    };
+    Probes::on(address, served, config.worker.poll).await.map(Some)
+}
+
 fn worker(
     client: &Client,
     args: &Args,
@@ -238,13 +304,24 @@ async fn attempt(
     cx: Context<()>,
 ) -> dutiful::Result<Option<Box<RawValue>>> {
     let variables = process::job_variables(&cx);
-    let ended = process::run(&handler.spec, variables, payload, &keeper).await;
+    let tell = |line: &str| note(&cx, line);
+    let ended = process::run(&handler.spec, variables, payload, &keeper, tell).await;
     let ended = ended.map_err(|error| {
         let program = handler.spec.program.display();
         HandlerError::msg(format!("the program {program} did not start: {error}"))
             .with_class("spawn")
     })?;
     verdict(&handler, ended)
+}
+
+/// Keeps a line of a command's stderr in the job's log, or hears from it how far it has come.
+fn note(cx: &Context<()>, line: &str) {
+    let said = line.strip_prefix(PROGRESS).map(str::trim_start);
+    let percent = said.map(|said| said.split_once(' ').unwrap_or((said, "")));
+    match percent.and_then(|(percent, text)| Some((percent.parse().ok()?, text))) {
+        Some((percent @ 0..=100, text)) => cx.progress(percent, text),
+        _ => cx.log(line),
+    }
 }
 
 /// Turns an exit code into what becomes of the job.

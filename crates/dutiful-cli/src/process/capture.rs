@@ -7,6 +7,9 @@ pub(crate) const RESULT_BYTES_MAX: usize = 64 * 1024;
 /// How much of the end of stderr becomes the error's message.
 pub(crate) const TAIL_BYTES_MAX: usize = 4 * 1024;
 
+/// How much of a line of stderr is told; more than the log of a job keeps of it.
+const LINE_BYTES_MAX: usize = 4 * 1024;
+
 /// Takes output as it comes.
 pub(crate) trait Sink {
     /// Takes some more bytes.
@@ -91,6 +94,49 @@ impl Tail {
     }
 }
 
+/// The end of what was written, and each line of it told as it comes.
+#[derive(Debug)]
+pub(crate) struct Lines<F: FnMut(&str)> {
+    tail: Tail,
+    current: Vec<u8>,
+    tell: F,
+}
+
+impl<F: FnMut(&str)> Lines<F> {
+    /// Tells this function of each line that is not blank, without its end.
+    pub(crate) fn new(tell: F) -> Self {
+        Self { tail: Tail::default(), current: Vec::new(), tell }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.current);
+        let line = String::from_utf8_lossy(line.trim_ascii_end());
+        if !line.is_empty() {
+            (self.tell)(&line);
+        }
+    }
+
+    /// Tells of a last line without an end, and returns the end of everything.
+    pub(crate) fn text(mut self) -> String {
+        self.end_line();
+        self.tail.text()
+    }
+}
+
+impl<F: FnMut(&str)> Sink for Lines<F> {
+    fn push(&mut self, bytes: &[u8]) {
+        self.tail.push(bytes);
+        let mut pieces = bytes.split(|byte| *byte == b'\n').peekable();
+        while let Some(piece) = pieces.next() {
+            let room = LINE_BYTES_MAX.saturating_sub(self.current.len());
+            self.current.extend_from_slice(&piece[..piece.len().min(room)]);
+            if pieces.peek().is_some() {
+                self.end_line();
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +170,18 @@ mod tests {
         let mut tail = Tail::default();
         chunks.iter().for_each(|chunk| tail.push(chunk));
         tail.text()
+    }
+
+    #[test]
+    fn tells_each_line_however_it_arrives() {
+        let mut told = Vec::new();
+        let mut lines = Lines::new(|line: &str| told.push(line.to_owned()));
+        let long = "x".repeat(LINE_BYTES_MAX + 10);
+        for chunk in ["a", "b\r\n\n", "c\nd", "e\n", &long, "\nlast"] {
+            lines.push(chunk.as_bytes());
+        }
+        assert!(lines.text().ends_with("x\nlast"));
+        assert_eq!(told, ["ab", "c", "de", &long[..LINE_BYTES_MAX], "last"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, Command};
 
-use self::capture::{LastLine, Sink, Tail};
+use self::capture::{LastLine, Lines, Sink};
 pub(crate) use self::environment::{allowed, job_variables};
 pub(crate) use self::program::find;
 pub(crate) use self::tree::{Keeper, keep};
@@ -60,24 +60,25 @@ impl Ended {
     }
 }
 
-/// Runs the command to its end. When this future is dropped (timeout, cancel, shutdown), the whole
-/// process group is killed.
+/// Runs the command to its end, and tells of each line of its stderr as it comes. When this future
+/// is dropped (timeout, cancel, shutdown), the whole process group is killed.
 pub(crate) async fn run(
     spec: &Spec,
     job: Vec<(&'static str, String)>,
     payload: Vec<u8>,
     keeper: &Keeper,
+    tell: impl FnMut(&str),
 ) -> io::Result<Ended> {
     let mut child = spawn(spec, job)?;
     let group = keeper.watch(child.id());
     let stdin = child.stdin.take().expect("stdin is piped");
     let stdout = child.stdout.take().expect("stdout is piped");
     let stderr = child.stderr.take().expect("stderr is piped");
-    let (mut last_line, mut tail) = (LastLine::default(), Tail::default());
+    let (mut last_line, mut lines) = (LastLine::default(), Lines::new(tell));
     let status = {
         let pipes = async {
             let reads = async {
-                tokio::join!(read(stdout, &mut last_line), read(stderr, &mut tail));
+                tokio::join!(read(stdout, &mut last_line), read(stderr, &mut lines));
             };
             tokio::join!(write(stdin, payload), reads);
         };
@@ -93,7 +94,7 @@ pub(crate) async fn run(
         }
         status
     };
-    Ok(Ended { status, result: last_line.json(), stderr: tail.text() })
+    Ok(Ended { status, result: last_line.json(), stderr: lines.text() })
 }
 
 fn spawn(spec: &Spec, job: Vec<(&'static str, String)>) -> io::Result<Child> {
@@ -133,7 +134,7 @@ mod tests {
             args: vec!["-c".to_owned(), script.to_owned()],
             env: allowed(),
         };
-        run(&spec, Vec::new(), payload.into(), &Keeper::none()).await.unwrap()
+        run(&spec, Vec::new(), payload.into(), &Keeper::none(), |_| {}).await.unwrap()
     }
 
     #[tokio::test]

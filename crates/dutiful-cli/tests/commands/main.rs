@@ -6,6 +6,8 @@ mod enqueue;
 mod operate;
 mod pictures;
 mod place;
+mod watch;
 mod work;
 mod work_crash;
+mod work_listen;
 mod work_safety;

@@ -131,6 +131,14 @@ impl Place {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running(Some(command.spawn().unwrap()))
     }
+
+    /// Starts the binary in the background, with its stderr in a file of the place.
+    pub(crate) fn start_logged(&self, args: &[&str], log: &str) -> Running {
+        let mut command = self.command(args);
+        let log = std::fs::File::create(self.path(log)).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        Running(Some(command.spawn().unwrap()))
+    }
 }
 
 impl Ran {

@@ -1,5 +1,6 @@
 //! The campaigns: what is done to the processes, for how long, and what they promised.
 
+mod soak;
 mod stop;
 mod storm;
 
@@ -15,6 +16,7 @@ use crate::history::History;
 use crate::judge::{Rules, Verdict, judge};
 use crate::roles::{Mix, Shape};
 
+pub use self::soak::{Endurance, soak};
 pub use self::stop::stop;
 pub use self::storm::{counter, rescue, storm, zombie};
 
@@ -80,6 +82,9 @@ pub struct Report {
     /// What the judge found.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// What was seen of memory and files, when that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endurance: Option<Endurance>,
     /// Where the ledgers are, when they are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<PathBuf>,
@@ -209,6 +214,7 @@ impl Campaign {
             ended: self.ended,
             end_ms_max: self.end_max.as_millis() as u64,
             verdict,
+            endurance: None,
             kept,
         }
     }

@@ -86,7 +86,7 @@ async fn run_slot(engine: Arc<Engine>, at: usize) {
 }
 
 /// Runs one attempt to its end; returns true when the slot was taken away meanwhile.
-async fn run_one(engine: &Arc<Engine>, pool: &Pool, next: Buffered) -> bool {
+pub(super) async fn run_one(engine: &Arc<Engine>, pool: &Pool, next: Buffered) -> bool {
     let Some(entry) = engine.registry.get(&next.job.job_type) else {
         // The claim asked for known types only.
         engine.push_end(finish::unstarted(&next.job, End::Released));

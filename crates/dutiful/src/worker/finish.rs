@@ -268,6 +268,22 @@ async fn write_batch(engine: &Engine, batch: Vec<Finish>) {
     }
 }
 
+/// Writes all ends that wait, once; what fails stays with its lease, as after a crash.
+pub(super) async fn write_now(engine: &Engine) -> std::result::Result<(), StoreError> {
+    let batch = take_batch(engine);
+    engine.flushing.store(0, Ordering::SeqCst);
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let notes = std::mem::take(&mut *lock(&engine.notes));
+    if !notes.is_empty() {
+        engine.store().note(notes).await?;
+    }
+    let answers = engine.store().finish(engine.worker, batch.clone()).await;
+    settle(engine, &batch, answers.as_deref().unwrap_or_default());
+    answers.map(drop)
+}
+
 async fn write_each(engine: &Engine, batch: Vec<Finish>) {
     for one in batch {
         let alone = vec![one];
@@ -321,7 +337,7 @@ fn tell(engine: &Engine, one: &Finish, answer: Held) {
         (End::Failed(failure, retry_in), _) => {
             Event::Failed { run, ran, failure, retry_in: *retry_in }
         }
-        (End::Dead(failure, reason), _) => Event::Dead { run, failure, reason: *reason },
+        (End::Dead(failure, reason), _) => Event::Dead { run, ran, failure, reason: *reason },
         (End::Snoozed(wait), _) => Event::Snoozed { run, wait: *wait },
         (End::Released, _) => Event::Released { run },
         (End::Cancelled, _) => Event::Cancelled { run },

@@ -17,6 +17,7 @@ mod middleware;
 mod registry;
 mod settings;
 mod shutdown;
+mod step;
 mod upkeep;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use self::control::{WorkerHandle, quiet_signals};
 pub use self::engine::Report;
 pub use self::middleware::Next;
 pub use self::shutdown::shutdown_signal;
+pub(crate) use self::step::Step;
 
 /// A worker being put together, and then run.
 ///

@@ -1,0 +1,152 @@
+//! What the store says of all processes together, read anew for each scrape.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use dutiful::{Counts, QueueInfo, Stats};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::labels::{Labels, OTHER};
+use crate::monitor::Served;
+
+/// Most queues that have rows of their own; the rest share one.
+const QUEUES_MAX: usize = 200;
+
+type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
+type Seconds = Family<Labels<1>, Gauge<f64, AtomicU64>>;
+
+/// What is shown of one queue.
+#[derive(Clone, Default)]
+struct Line {
+    queue: Arc<str>,
+    counts: Counts,
+    oldest_pending_s: f64,
+    paused: bool,
+}
+
+/// Returns the families that come from the store; without its answer only that there was none.
+pub(crate) fn registry(stats: Option<&Stats>, served: &Served) -> Registry {
+    let mut registry = Registry::with_prefix("dutiful");
+    let up: Gauge = Gauge::default();
+    up.set(i64::from(stats.is_some()));
+    registry.register("store_up", "1 if the store answered this scrape in time", up);
+    if let Some(stats) = stats {
+        register(&mut registry, stats, &lines(&stats.queues, served));
+    }
+    registry
+}
+
+fn register(registry: &mut Registry, stats: &Stats, lines: &[Line]) {
+    let (jobs, paused, oldest) = (Gauges::default(), Gauges::default(), Seconds::default());
+    let stalled: Family<Labels<1>, Counter> = Family::default();
+    for line in lines {
+        let queue = || [("queue", line.queue.clone())];
+        for (state, number) in states(&line.counts) {
+            let labels = [("queue", line.queue.clone()), ("state", state.into())];
+            jobs.get_or_create(&labels).set(signed(number));
+        }
+        oldest.get_or_create(&queue()).set(line.oldest_pending_s);
+        paused.get_or_create(&queue()).set(i64::from(line.paused));
+        stalled.get_or_create(&queue()).inc_by(line.counts.stalled_total);
+    }
+    let warnings: Gauge = Gauge::default();
+    warnings.set(signed(stats.warnings.len() as u64));
+    registry.register("queue_jobs", "Jobs in the store by queue and state", jobs);
+    let help = "How long the oldest pending job has been due";
+    registry.register_with_unit("queue_oldest_pending", help, Unit::Seconds, oldest);
+    registry.register("queue_paused", "1 while no claims from the queue are allowed", paused);
+    let help = "Leases rescued since the store was made, by any process";
+    registry.register("queue_stalled", help, stalled);
+    registry.register("store_warnings", "What `dutiful stats` warns of", warnings);
+}
+
+fn states(counts: &Counts) -> [(&'static str, u64); 5] {
+    [
+        ("pending", counts.pending),
+        ("scheduled", counts.scheduled),
+        ("active", counts.active),
+        ("failed", counts.failed),
+        ("dead", counts.dead),
+    ]
+}
+
+/// The served queues first, there or not; then the others while there is room, the rest summed up.
+fn lines(queues: &[QueueInfo], served: &Served) -> Vec<Line> {
+    let mut lines: Vec<Line> = served
+        .queues()
+        .map(|name| match queues.iter().find(|one| one.queue.as_str() == name) {
+            Some(info) => line(info),
+            None => Line { queue: name.into(), ..Line::default() },
+        })
+        .collect();
+    let mut rest = Line { queue: OTHER.into(), ..Line::default() };
+    let mut left_over = false;
+    for info in queues {
+        if served.queues().any(|name| name == info.queue.as_str()) {
+            continue;
+        }
+        if lines.len() < QUEUES_MAX {
+            lines.push(line(info));
+            continue;
+        }
+        left_over = true;
+        rest.counts.add(&info.counts);
+        rest.oldest_pending_s = rest.oldest_pending_s.max(info.oldest_pending_s);
+        rest.paused |= info.paused;
+    }
+    if left_over {
+        lines.push(rest);
+    }
+    lines
+}
+
+fn line(info: &QueueInfo) -> Line {
+    Line {
+        queue: info.queue.as_str().into(),
+        counts: info.counts,
+        oldest_pending_s: info.oldest_pending_s,
+        paused: info.paused,
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use dutiful::Name;
+
+    use super::*;
+
+    fn info(queue: &str, pending: u64) -> QueueInfo {
+        QueueInfo {
+            queue: Name::new("queue", queue).unwrap(),
+            counts: Counts { pending, ..Counts::default() },
+            oldest_pending_s: pending as f64,
+            paused: false,
+        }
+    }
+
+    #[test]
+    fn keeps_the_served_queues_and_sums_up_the_rest() {
+        let served = Served { queues: vec![("z".into(), 1)], ..Served::default() };
+        let mut queues: Vec<_> = (0..QUEUES_MAX).map(|n| info(&format!("a{n:03}"), 1)).collect();
+        queues.push(info("other", 5));
+        queues.push(info("z", 7));
+        let lines = lines(&queues, &served);
+        assert_eq!(lines.len(), QUEUES_MAX + 1);
+        let pending = |name: &str| {
+            lines.iter().find(|line| &*line.queue == name).map(|line| line.counts.pending)
+        };
+        assert_eq!(pending("z"), Some(7));
+        assert_eq!(pending("default"), Some(0));
+        assert_eq!(pending("other"), Some(5 + 2));
+        let all: u64 = lines.iter().map(|line| line.counts.pending).sum();
+        assert_eq!(all, QUEUES_MAX as u64 + 5 + 7, "no job is lost from the sum");
+    }
+}

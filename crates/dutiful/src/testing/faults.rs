@@ -1,0 +1,205 @@
+//! A store that fails when a test wants it to, around one that does not.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::{Fence, JobId, Name, WorkerId};
+use crate::inspect::{Filter, JobInfo, JobResult, Page, QueueInfo, Stats};
+use crate::job::{Record, TypeDefaults};
+use crate::store::{
+    Beat, Change, ClaimRequest, Claimed, End, Enqueued, Facts, Finish, HeartbeatRequest, Held,
+    Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply, RescueRequest, Rescued,
+    Retention, Store, WorkerCard,
+};
+
+/// What is to go wrong.
+#[derive(Default)]
+pub(super) struct Plan(Mutex<Planned>);
+
+#[derive(Default)]
+struct Planned {
+    /// So many calls of a verb fail yet.
+    failures: HashMap<&'static str, usize>,
+    /// So many calls of a verb are done, and their answers lost.
+    lost: HashMap<&'static str, usize>,
+    /// The last claim of each job.
+    claims: HashMap<JobId, (WorkerId, Claimed)>,
+}
+
+enum Fate {
+    Passes,
+    Fails,
+    LosesAnswer,
+}
+
+impl Plan {
+    pub(super) fn fail(&self, verb: &'static str, times: usize) {
+        check(verb);
+        self.planned().failures.insert(verb, times);
+    }
+
+    pub(super) fn lose_answer(&self, verb: &'static str) {
+        check(verb);
+        *self.planned().lost.entry(verb).or_default() += 1;
+    }
+
+    /// Gives the job back in its holder's name, behind its back.
+    pub(super) async fn lose_lease(
+        &self,
+        store: &Arc<dyn Store>,
+        id: JobId,
+    ) -> Result<(), StoreError> {
+        let claim = self.planned().claims.get(&id).cloned();
+        let no = || StoreError::Unavailable("no attempt of it runs here".into());
+        let (worker, job) = claim.ok_or_else(no)?;
+        let end = Finish {
+            fence: job.fence,
+            queue: job.queue,
+            job_type: job.job_type,
+            failures: job.failures,
+            unique: job.unique,
+            delivery: job.delivery,
+            started_at: job.claimed_at,
+            ran: Duration::ZERO,
+            waited: Duration::ZERO,
+            end: End::Released,
+        };
+        match store.finish(worker, vec![end]).await?.first() {
+            Some(Held::Yes) => Ok(()),
+            _ => Err(no()),
+        }
+    }
+
+    fn fate(&self, verb: &'static str) -> Fate {
+        let mut planned = self.planned();
+        let mut is_due = |of: fn(&mut Planned) -> &mut HashMap<&'static str, usize>| {
+            let left = of(&mut planned).get_mut(verb).filter(|left| **left > 0);
+            // A verb that is cut stays so.
+            left.map(|left| *left -= usize::from(*left < usize::MAX)).is_some()
+        };
+        if is_due(|planned| &mut planned.failures) {
+            Fate::Fails
+        } else if is_due(|planned| &mut planned.lost) {
+            Fate::LosesAnswer
+        } else {
+            Fate::Passes
+        }
+    }
+
+    fn remember(&self, worker: WorkerId, claimed: &[Claimed]) {
+        let claims = claimed.iter().map(|job| (job.fence.id, (worker, job.clone())));
+        self.planned().claims.extend(claims);
+    }
+
+    fn planned(&self) -> MutexGuard<'_, Planned> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fault in a verb that does not exist would never happen, and the test would prove nothing.
+fn check(verb: &str) {
+    assert!(VERBS.contains(&verb), "no verb \"{verb}\"; there are {}", VERBS.join(", "));
+}
+
+/// The store that a lab's client sees.
+pub(super) struct Faulty {
+    inner: Arc<dyn Store>,
+    plan: Arc<Plan>,
+}
+
+impl Faulty {
+    pub(super) fn new(inner: Arc<dyn Store>, plan: Arc<Plan>) -> Self {
+        Self { inner, plan }
+    }
+}
+
+/// Verbs that pass through the plan: their name, arguments and answer, as in the trait.
+macro_rules! verbs {
+    ($($verb:ident($($name:ident: $what:ty),*) -> $answer:ty;)*) => {
+        /// The verbs of the store that can be made to fail.
+        pub const VERBS: &[&str] = &["claim", $(stringify!($verb)),*];
+
+        impl Store for Faulty {
+            $(fn $verb(&self, $($name: $what),*) -> Reply<'_, $answer> {
+                const VERB: &str = stringify!($verb);
+                match self.plan.fate(VERB) {
+                    Fate::Passes => self.inner.$verb($($name),*),
+                    Fate::Fails => Box::pin(ready(Err(StoreError::Planned(VERB)))),
+                    Fate::LosesAnswer => {
+                        let done = self.inner.$verb($($name),*);
+                        Box::pin(async move { lost(done.await) })
+                    }
+                }
+            })*
+
+            fn claim(&self, ask: ClaimRequest) -> Reply<'_, Vec<Claimed>> {
+                let fate = self.plan.fate("claim");
+                if matches!(fate, Fate::Fails) {
+                    return Box::pin(ready(Err(StoreError::Planned("claim"))));
+                }
+                let worker = ask.worker;
+                let claimed = self.inner.claim(ask);
+                Box::pin(async move {
+                    let claimed = claimed.await?;
+                    self.plan.remember(worker, &claimed);
+                    if matches!(fate, Fate::LosesAnswer) { lost(Ok(claimed)) } else { Ok(claimed) }
+                })
+            }
+
+            fn facts(&self) -> Facts {
+                self.inner.facts()
+            }
+
+            fn doorbell(&self, heard: u64) -> Pin<Box<dyn Future<Output = u64> + Send + '_>> {
+                self.inner.doorbell(heard)
+            }
+
+            fn as_any(&self) -> &dyn Any {
+                self.inner.as_any()
+            }
+        }
+    };
+}
+
+fn lost<T>(done: Result<T, StoreError>) -> Result<T, StoreError> {
+    done.and(Err(StoreError::Timeout(Duration::ZERO)))
+}
+
+verbs! {
+    enqueue(jobs: Vec<Record>) -> Vec<Enqueued>;
+    finish(worker: WorkerId, ends: Vec<Finish>) -> Vec<Held>;
+    heartbeat(ask: HeartbeatRequest) -> Vec<Beat>;
+    cancel_requests(worker: WorkerId) -> Vec<JobId>;
+    held(fences: Vec<Fence>) -> Vec<Held>;
+    note(notes: Vec<Note>) -> Vec<Held>;
+    cancel(ids: Vec<JobId>) -> Vec<Change>;
+    retry(ids: Vec<JobId>) -> Vec<Change>;
+    discard(ids: Vec<JobId>) -> Vec<Change>;
+    reschedule(ids: Vec<JobId>, at: Timestamp) -> Vec<Change>;
+    delete(ids: Vec<JobId>) -> Vec<Change>;
+    pause(queue: Name, paused: bool) -> bool;
+    show(id: JobId) -> Option<JobInfo>;
+    result(ids: Vec<JobId>) -> Vec<Option<JobResult>>;
+    list(filter: Filter) -> Page;
+    queues() -> Vec<QueueInfo>;
+    stats() -> Stats;
+    register(worker: WorkerCard) -> ();
+    leave(worker: WorkerId) -> ();
+    types(types: Vec<Name>) -> Vec<TypeDefaults>;
+    lead(worker: WorkerId, ttl: Duration) -> Leadership;
+    abdicate(worker: WorkerId, term: i64) -> ();
+    promote(term: i64, limit: usize) -> Promoted;
+    rescue(term: i64, ask: RescueRequest) -> Vec<Rescued>;
+    prune(term: i64, keep: Retention) -> usize;
+    fold(term: i64) -> usize;
+    once(ask: OnceRequest) -> Once;
+    once_store(key: String, fence: Fence, result: Option<Vec<u8>>) -> Held;
+    migrate(version: Option<i64>) -> Migrated;
+    close() -> ();
+}
