@@ -1,7 +1,17 @@
-//! The guide, as it stands in `docs/guide`, so that its programs are compiled and run as tests.
+//! The pages of `docs/guide`, so that their programs are compiled and run with the tests.
 //!
-//! It is read by rustdoc only: a build of the library needs none of its files. They are reached
-//! through `guide`, a link beside `src`, for a published crate holds only what is in its own folder.
+//! [first-job]: first_job
+//! [errors-and-retries]: errors_and_retries
+//! [exactly-once]: exactly_once
+//! [several-processes]: several_processes
+//! [testing]: testing
+//! [operating]: operating
+//! [coming-from]: coming_from
+//!
+#![doc = include_str!("../guide/README.md")]
+
+// Read by rustdoc only: a build of the library needs no page. `guide` beside `src` is a link to
+// `docs/guide`, because a published crate holds only what is in its own folder; cargo follows it.
 
 /// Says where the pages' links lead in here. Of two definitions the first counts, so these win over
 /// the pages' own, which lead from file to file.

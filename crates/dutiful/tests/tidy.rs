@@ -103,9 +103,7 @@ fn nothing_unwraps_outside_tests() {
 
 #[test]
 fn unsafe_code_is_forbidden() {
-    let manifests = all_paths()
-        .into_iter()
-        .filter(|path| path.ends_with("/Cargo.toml"));
+    let manifests = all_paths().into_iter().filter(|path| path.ends_with("/Cargo.toml"));
     let mut problems = deps::lints(&manifests.collect::<Vec<_>>());
     problems.extend(rust_files().iter().flat_map(rust::unsafes));
     expect_none(problems);

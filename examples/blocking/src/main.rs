@@ -68,11 +68,11 @@ fn main() -> std::result::Result<(), Fatal> {
     Ok(())
 }
 
+/// A worker at work: its thread, and the handle that stops it.
+type Working = (thread::JoinHandle<std::result::Result<Report, dutiful::Error>>, WorkerHandle);
+
 /// Starts the worker on a thread with a small runtime, which nobody else has to know of.
-fn start_worker(
-    jobs: &Client,
-) -> std::io::Result<(thread::JoinHandle<std::result::Result<Report, dutiful::Error>>, WorkerHandle)>
-{
+fn start_worker(jobs: &Client) -> std::io::Result<Working> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let worker = Worker::new(jobs, ()).job_blocking(count_words).queue("default", SLOTS);
     let handle = worker.handle();
