@@ -35,7 +35,11 @@ const GLUE: [(&str, &str); 1] = [(
 )];
 
 /// Files that measure how long their own steps take, each with its reason.
-const STOPWATCHES: [(&str, &str); 4] = [
+const STOPWATCHES: [(&str, &str); 5] = [
+    (
+        "crates/dutiful/src/store/sqlite/wal.rs",
+        "how long ago the log was looked at: a span of one thread, as in turns.rs",
+    ),
     (
         "crates/dutiful/src/store/sqlite/turns.rs",
         "its turns on the file: a span of one thread, never written, never compared with a job's",

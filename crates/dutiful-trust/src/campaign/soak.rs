@@ -30,7 +30,7 @@ pub struct Endurance {
     pub samples: usize,
     /// The most memory of any worker, in MiB.
     pub worker_rss_mib_max: f64,
-    /// How much the worker that grew most did so after the warm-up, in MiB a minute (least squares).
+    /// How fast the worker that grew most did so after the warm-up, in MiB a minute.
     pub worker_growth_mib_per_min: f64,
     /// The same of the producers.
     pub producer_growth_mib_per_min: f64,

@@ -19,6 +19,7 @@ mod tally;
 mod turns;
 mod upkeep;
 mod verbs;
+mod wal;
 mod within;
 mod writer;
 

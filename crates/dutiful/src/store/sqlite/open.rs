@@ -23,7 +23,7 @@ const PAGE_BYTES_MIN: u64 = 512;
 /// Page cache of the writer.
 const CACHE_KIB: i64 = 16 * 1024;
 /// A WAL larger than this is cut back at a checkpoint.
-const WAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
+pub(super) const WAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
 /// Pages in the WAL after which the writer checkpoints.
 const CHECKPOINT_PAGES: i64 = 4000;
 /// A file up to this size is checked in full after an unclean end.
@@ -205,6 +205,10 @@ impl Identity {
         Ok(Self { path: path.into(), device: meta.dev(), inode: meta.ino() })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Says no when the path no longer leads to this file.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         if Self::of(&self.path).is_ok_and(|now| now == *self) {
@@ -243,7 +247,7 @@ fn flags(access: OpenFlags) -> OpenFlags {
 }
 
 /// Tries again every millisecond: with SQLite's own growing pauses one process can starve another.
-fn wait_for_lock(tries: i32) -> bool {
+pub(super) fn wait_for_lock(tries: i32) -> bool {
     const STEP: Duration = Duration::from_millis(1);
     std::thread::sleep(STEP);
     (tries as u128) < BUSY_MAX.as_millis()

@@ -20,6 +20,7 @@ use super::errors::Trouble;
 use super::open::Identity;
 use super::tally::Tally;
 use super::turns::Turns;
+use super::wal::Wal;
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::id::Name;
@@ -123,6 +124,7 @@ impl Writer {
         let theirs = shared.clone();
         let desk = Desk {
             conn,
+            wal: file.as_ref().map(|file| Wal::of(file.path())),
             file,
             time: Time { clock, last: Timestamp::default() },
             tally: Tally::default(),
@@ -219,6 +221,7 @@ impl Time {
 /// The writer thread's side.
 struct Desk {
     conn: Connection,
+    wal: Option<Wal>,
     file: Option<Identity>,
     time: Time,
     tally: Tally,
@@ -239,6 +242,9 @@ impl Desk {
             }
             self.commit_all(batch);
             turns.between_commits(&self.conn);
+            if let Some(wal) = &mut self.wal {
+                wal.keep_short(&mut self.conn);
+            }
         }
     }
 
