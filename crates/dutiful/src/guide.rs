@@ -10,8 +10,9 @@
 //!
 #![doc = include_str!("../guide/README.md")]
 
-// Read by rustdoc only: a build of the library needs no page. `guide` beside `src` is a link to
-// `docs/guide`, because a published crate holds only what is in its own folder; cargo follows it.
+// Read by rustdoc only: a build of the library needs no page. `guide` beside `src` is a symbolic
+// link to `docs/guide`, because a published crate holds only what is in its own folder; cargo
+// follows it and packs the pages. A checkout without symbolic links lacks this documentation alone.
 
 /// Says where the pages' links lead in here. Of two definitions the first counts, so these win over
 /// the pages' own, which lead from file to file.
