@@ -172,6 +172,24 @@ fn the_verb_table_has_no_hole() {
 }
 
 #[test]
+fn every_page_of_the_guide_is_in_its_index_and_in_the_documentation() {
+    let (index, module) = ("docs/guide/README.md", "crates/dutiful/src/guide.rs");
+    let (listed, included) = (read(index), read(module));
+    let paths = all_paths();
+    let pages = paths.iter().filter_map(|path| path.strip_prefix("docs/guide/"));
+    let pages: Vec<_> = pages.filter(|page| *page != "README.md").collect();
+    assert!(pages.len() > 3, "the pages were not found");
+    let missing = |page: &&str| {
+        let from_index = !listed.contains(&format!("]: {page}\n"));
+        let from_module = !included.contains(&format!("\"{page}\""));
+        let what = format!("add the page {page}");
+        let problem = |path: &str, is: bool| is.then(|| Problem::new(path, 1, what.as_str()));
+        [problem(index, from_index), problem(module, from_module)]
+    };
+    expect_none(pages.iter().flat_map(missing).flatten().collect());
+}
+
+#[test]
 fn licences_are_permissive_and_no_crate_is_banned() {
     let metadata = deps::metadata();
     let mut problems = deps::licences(&metadata);
