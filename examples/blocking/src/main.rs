@@ -37,7 +37,7 @@ fn count_words(job: CountWords, _: Context<()>) -> Result<usize> {
     Ok(text.split_whitespace().count())
 }
 
-fn main() -> std::result::Result<(), Fatal> {
+fn main() -> Result<(), Fatal> {
     let mut arguments = std::env::args_os().skip(1);
     let database = arguments.next().ok_or("usage: blocking DATABASE FILE …")?;
     let files: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
@@ -69,7 +69,7 @@ fn main() -> std::result::Result<(), Fatal> {
 }
 
 /// A worker at work: its thread, and the handle that stops it.
-type Working = (thread::JoinHandle<std::result::Result<Report, dutiful::Error>>, WorkerHandle);
+type Working = (thread::JoinHandle<Result<Report, dutiful::Error>>, WorkerHandle);
 
 /// Starts the worker on a thread with a small runtime, which nobody else has to know of.
 fn start_worker(jobs: &Client) -> std::io::Result<Working> {
