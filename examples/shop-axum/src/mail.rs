@@ -8,7 +8,7 @@ use dutiful::{Context, Job, Result};
 use serde::{Deserialize, Serialize};
 
 /// A mail server takes its time to say that it has the letter.
-const ANSWER: Duration = Duration::from_millis(200);
+const ANSWER: Duration = Duration::from_millis(300);
 
 /// Welcomes a user who just signed up.
 #[derive(Serialize, Deserialize)]
