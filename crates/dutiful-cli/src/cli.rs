@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::commands::{dead, enqueue, jobs, migrate, queues, stats, work};
+use crate::commands::{
+    backup, completions, dead, doctor, enqueue, jobs, migrate, queues, restore, stats, work,
+    workers,
+};
 use crate::failure::Failure;
 use crate::settings::Global;
 use crate::{bench, demo};
@@ -34,15 +37,26 @@ pub(crate) enum Command {
     /// List, retry and discard dead jobs
     #[command(subcommand)]
     Dead(dead::Command),
-    /// List, pause and resume queues
+    /// List, pause, resume and clear queues
     #[command(subcommand)]
     Queues(queues::Command),
+    /// List workers, what they serve and whether they are heard of
+    #[command(subcommand)]
+    Workers(workers::Command),
     /// Count jobs by state and queue
     Stats(stats::Args),
+    /// Look for what is wrong with the store, its place and its workers
+    Doctor(doctor::Args),
+    /// Write a whole copy of the store to a new file, while workers go on
+    Backup(backup::Args),
+    /// Make a store of a backup
+    Restore(restore::Args),
     /// Bring the store's schema to this program's version
     Migrate(migrate::Args),
     /// Measure how fast this store takes, runs and picks up jobs
     Bench(bench::Args),
+    /// Print what a shell needs to complete these commands
+    Completions(completions::Args),
     /// Started by `work` for itself: kills the commands of a worker that died
     #[command(hide = true)]
     KeepGroups,

@@ -10,20 +10,28 @@ use crate::failure::Failure;
 
 /// Writes a line to stdout. A reader that went away (`| head`) is no failure.
 pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
+    piece(format_args!("{text}\n")).map(drop)
+}
+
+/// Writes text to stdout; says whether somebody reads it still.
+pub(crate) fn piece(text: impl Display) -> Result<bool, Failure> {
     let mut stdout = std::io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("write the answer to stdout: {error}")))
-        }
-        _ => Ok(()),
+    match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::failed(format!("write the answer to stdout: {error}"))),
     }
 }
 
 /// Writes a value to stdout as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(value)
-        .map_err(|error| Failure::failed(format!("write the answer as JSON: {error}")))?;
-    line(text)
+    line(as_json(value)?)
+}
+
+/// Returns a value as one line of JSON.
+pub(crate) fn as_json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value)
+        .map_err(|error| Failure::failed(format!("write the answer as JSON: {error}")))
 }
 
 /// Writes a note for people to stderr, where it disturbs no pipe.

@@ -47,7 +47,7 @@ impl std::fmt::Debug for Client {
 #[derive(Default)]
 #[must_use = "nothing is opened before .connect(url)"]
 pub struct ClientBuilder {
-    clock: Clock,
+    pub(crate) clock: Clock,
     payload_bytes_max: Option<usize>,
     observers: Observers,
     middleware: Vec<Box<Middleware>>,

@@ -189,6 +189,16 @@ pub enum StoreError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A backup could not be written or used.
+    #[error("{verb} the backup {}: {reason}", path.display())]
+    Backup {
+        /// "write" or "restore".
+        verb: &'static str,
+        /// The backup.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// Written by a newer version.
     #[error(
         "open the store: its schema is version {found}, newer than {known} of this program; upgrade dutiful here"

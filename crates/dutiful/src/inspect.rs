@@ -1,5 +1,7 @@
 //! What people and programs can see: jobs, attempts, queues, numbers.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -268,6 +270,117 @@ pub struct Stats {
     pub queues: Vec<QueueInfo>,
     /// What a person should look at, one sentence each.
     pub warnings: Vec<String>,
+}
+
+/// A worker, as it registered itself and was last heard of.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerInfo {
+    /// Its id; another one after each start.
+    pub id: WorkerId,
+    /// Host and process.
+    pub name: String,
+    /// The number of its process on its host.
+    pub pid: u32,
+    /// The queues it serves, with their slots.
+    pub queues: BTreeMap<Name, usize>,
+    /// The types it runs.
+    pub types: Vec<Name>,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Its last sign of life.
+    pub beat_at: Timestamp,
+    /// When it stopped, or was last heard of before it was found to have crashed.
+    pub stopped_at: Option<Timestamp>,
+    /// Leases that it holds now.
+    pub running: u64,
+    /// True while it was told to claim nothing.
+    pub quiet: bool,
+    /// What that says about it.
+    pub state: WorkerState,
+}
+
+/// Whether a worker can be counted on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// Heard of lately.
+    Alive,
+    /// Not heard of for a minute (six beats at the default lease of 30 s), nor for as long as the
+    /// longest lease it holds lasts, which is three beats: a worker with long leases beats rarely.
+    Silent,
+    /// It stopped in order, or was found to have crashed.
+    Stopped,
+}
+
+impl WorkerState {
+    /// Returns the word used in JSON and on screen.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Silent => "silent",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One thing that a look at a store's health found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What was looked at ("wal", "clock"); stable.
+    pub check: &'static str,
+    /// What was found, for people.
+    pub value: String,
+    /// What to make of it.
+    pub verdict: Verdict,
+    /// What to do about it; `None` when all is well.
+    pub advice: Option<String>,
+}
+
+/// What to make of a finding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Somebody should look at it.
+    Warning,
+    /// Jobs are lost, late or in danger until somebody acts.
+    Bad,
+}
+
+impl Verdict {
+    /// Returns the word used in JSON and on screen.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// A backup that was written.
+#[derive(Clone, Debug, Serialize)]
+pub struct Backup {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Jobs on record in it.
+    pub jobs: u64,
+}
+
+/// A store that was restored from a backup.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restored {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Jobs on record in it.
+    pub jobs: u64,
+    /// Attempts that were active in the backup; their jobs are pending again.
+    pub leases_ended: u64,
+    /// Where the store went that was there before.
+    pub aside: Option<PathBuf>,
 }
 
 /// Returns seconds with milliseconds, as JSON shows ages.

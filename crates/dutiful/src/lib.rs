@@ -64,6 +64,7 @@ mod id;
 mod inspect;
 mod job;
 mod notes;
+mod operate;
 mod outcome;
 mod payload;
 mod result;
@@ -80,9 +81,9 @@ pub use enqueue::{Enqueue, NewJob, Outgoing};
 pub use error::{Error, InvalidJob, StoreError};
 pub use id::{Fence, JobId, NAME_BYTES_MAX, Name, WorkerId};
 pub use inspect::{
-    AttemptInfo, AttemptOutcome, Counts, EXAMINED_MAX, Filter, JobInfo, JobResult,
+    AttemptInfo, AttemptOutcome, Backup, Counts, EXAMINED_MAX, Filter, Finding, JobInfo, JobResult,
     LOG_ATTEMPTS_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LogLine, PAGE_MAX, Page, Progress,
-    QueueInfo, Stats,
+    QueueInfo, Restored, Stats, Verdict, WorkerInfo, WorkerState,
 };
 pub use job::{
     ATTEMPTS_MAX, Delivery, Job, PRIORITY_MAX, Record, Settings, State, TAGS_MAX, TEXT_BYTES_MAX,

@@ -5,22 +5,29 @@ use crate::failure::Answer;
 use crate::settings::Settings;
 use crate::{bench, demo, process};
 
+pub(crate) mod backup;
 pub(crate) mod change;
+pub(crate) mod completions;
 pub(crate) mod dead;
+pub(crate) mod doctor;
 pub(crate) mod enqueue;
 pub(crate) mod jobs;
 pub(crate) mod migrate;
 pub(crate) mod queues;
+pub(crate) mod restore;
 pub(crate) mod stats;
 pub(crate) mod work;
+pub(crate) mod workers;
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(cli: Cli) -> Answer {
     let Cli { global, command } = cli;
-    // The hidden commands serve a process that read the settings already.
+    // The hidden commands serve a process that read the settings already, and a shell that starts
+    // needs none.
     let command = match command {
         Command::KeepGroups => return process::keep().await,
         Command::DemoWorker(args) => return demo::worker::run(args).await,
+        Command::Completions(args) => return completions::run(&args, global.json),
         command => command,
     };
     let settings = Settings::load(global)?;
@@ -34,6 +41,11 @@ pub(crate) async fn run(cli: Cli) -> Answer {
         Command::Stats(args) => stats::run(args, settings).await,
         Command::Migrate(args) => migrate::run(args, settings).await,
         Command::Bench(args) => bench::run(args, settings).await,
+        Command::Workers(command) => workers::run(command, settings).await,
+        Command::Doctor(args) => doctor::run(args, settings).await,
+        Command::Backup(args) => backup::run(args, settings).await,
+        Command::Restore(args) => restore::run(args, settings).await,
+        Command::Completions(args) => completions::run(&args, settings.json),
         Command::KeepGroups => process::keep().await,
         Command::DemoWorker(args) => demo::worker::run(args).await,
     }

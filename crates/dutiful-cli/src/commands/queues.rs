@@ -1,5 +1,6 @@
-//! `dutiful queues list|pause|resume`: the lanes and whether jobs may be claimed from them.
+//! `dutiful queues list|pause|resume|clear`: the lanes, and what becomes of what waits in them.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use comfy_table::Cell;
@@ -35,6 +36,27 @@ Example:
         /// The queue
         queue: String,
     },
+    /// Delete every job that waits in a queue, for good; running ones go on
+    #[command(after_help = "\
+Jobs that are pending, scheduled or failed go with all traces. Active, completed, dead and
+cancelled ones stay. Pause the queue first if workers should not take from it meanwhile.
+
+Examples:
+  dutiful queues clear mail          says how many, and asks
+  dutiful queues clear mail --yes    for scripts")]
+    Clear {
+        /// The queue
+        queue: String,
+        /// Delete them without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct Cleared<'a> {
+    queue: &'a str,
+    cleared: usize,
 }
 
 #[derive(Serialize)]
@@ -62,9 +84,52 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Answer {
             let changed = client.resume(&queue).await?;
             tell(&Paused { queue: &queue, paused: false, changed }, &settings)?;
         }
+        Command::Clear { queue, yes } => clear(&client, &queue, yes, &settings).await?,
     }
     client.close().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn clear(
+    client: &Client,
+    queue: &str,
+    yes: bool,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    if !yes {
+        let queues = client.queues().await?;
+        let counts = queues.iter().find(|one| one.queue.as_str() == queue).map(|one| one.counts);
+        let n = counts.map_or(0, |n| n.pending + n.scheduled + n.failed);
+        if n > 0 {
+            confirm(queue, n)?;
+        }
+    }
+    let cleared = client.clear(queue).await?;
+    if settings.json {
+        return output::json(&Cleared { queue, cleared });
+    }
+    output::line(format!("deleted {cleared} jobs that waited in queue {queue}"))
+}
+
+/// Asks a person; where there is none, says which flag answers for one.
+fn confirm(queue: &str, n: u64) -> Result<(), Failure> {
+    let stdin = std::io::stdin();
+    if !(stdin.is_terminal() && std::io::stderr().is_terminal()) {
+        return Err(Failure::usage(format!(
+            "clear queue {queue}: nobody can be asked here whether {n} jobs shall be deleted for \
+             good; add --yes if so"
+        )));
+    }
+    output::note(format!(
+        "{n} jobs wait in queue {queue}. Delete them for good? Type yes to do so:"
+    ));
+    let mut answer = String::new();
+    // An end of input is no yes.
+    let read = stdin.read_line(&mut answer).unwrap_or(0);
+    if read > 0 && answer.trim() == "yes" {
+        return Ok(());
+    }
+    Err(Failure::failed(format!("clear queue {queue}: it was not confirmed, nothing is deleted")))
 }
 
 async fn list(client: &Client, settings: &Settings) -> Result<(), Failure> {

@@ -116,6 +116,24 @@ fn pauses_and_resumes_a_queue() {
 }
 
 #[test]
+fn clears_a_queue_when_told_yes() {
+    let place = Place::new();
+    place.enqueue(&["t", "--queue", "mail"]);
+    place.enqueue(&["t", "--queue", "mail", "--delay", "1h"]);
+    place.enqueue(&["t"]);
+    let says = "2 jobs shall be deleted for good; add --yes";
+    place.fails(2, &["queues", "clear", "mail"], says);
+    place.fails(2, &["queues", "clear", "mail", "--json"], says);
+    assert_eq!(place.count("pending") + place.count("scheduled"), 3, "nothing was deleted");
+    let told = place.json(&["queues", "clear", "mail", "--yes"]);
+    assert_eq!(told, json!({"queue": "mail", "cleared": 2}));
+    assert_eq!((place.count("pending"), place.count("scheduled")), (1, 0));
+    let told = place.json(&["queues", "clear", "mail"]);
+    assert_eq!(told["cleared"], 0, "of nothing nobody need be asked");
+    place.fails(2, &["queues", "clear", "a b", "--yes"], "the queue name");
+}
+
+#[test]
 fn counts_by_state_and_queue() {
     let place = Place::new();
     place.enqueue(&["t", "--queue", "mail"]);
@@ -177,7 +195,7 @@ fn is_content_when_its_reader_goes_away() {
 #[test]
 fn helps_with_examples() {
     let place = Place::new();
-    for command in ["work", "enqueue", "stats", "migrate"] {
+    for command in ["work", "enqueue", "stats", "doctor", "backup", "restore", "migrate"] {
         let help = place.run(&[command, "--help"]);
         assert_eq!(help.code, Some(0));
         assert!(help.stdout.contains("Example") && help.stderr.is_empty(), "{help:?}");

@@ -4,13 +4,17 @@
 //! answer means that all of it is durable. The `conformance` tests are written against this trait.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
-use crate::inspect::{Filter, JobInfo, JobResult, LogLine, Page, Progress, QueueInfo, Stats};
+use crate::inspect::{
+    Backup, Filter, Finding, JobInfo, JobResult, LogLine, Page, Progress, QueueInfo, Stats,
+    WorkerInfo,
+};
 use crate::job::{Delivery, Record, State, TypeDefaults};
 
 pub(crate) mod connect;
@@ -61,6 +65,10 @@ pub trait Store: Send + Sync + 'static {
     /// Removes every trace of jobs that are not active.
     fn delete(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>>;
 
+    /// Deletes at most `limit` jobs that wait in a queue (pending, scheduled, failed), with every
+    /// trace of them; says how many. 0 means that none waits.
+    fn clear(&self, queue: Name, limit: usize) -> Reply<'_, usize>;
+
     /// Stops (or lets go on) claims from a queue; says whether that changed anything.
     fn pause(&self, queue: Name, paused: bool) -> Reply<'_, bool>;
 
@@ -78,6 +86,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns totals, queues and warnings.
     fn stats(&self) -> Reply<'_, Stats>;
+
+    /// Returns the workers on record, running ones first, then the latest; at most 1000.
+    fn workers(&self) -> Reply<'_, Vec<WorkerInfo>>;
+
+    /// Looks at the store's health, place and settings; `full` reads all of it, which takes long.
+    fn doctor(&self, full: bool) -> Reply<'_, Vec<Finding>>;
+
+    /// Writes a consistent copy to a new file, durable when it answers; others go on meanwhile.
+    fn backup(&self, to: PathBuf) -> Reply<'_, Backup>;
 
     /// Writes a worker's presence and the settings of its types, for others to read.
     fn register(&self, worker: WorkerCard) -> Reply<'_, ()>;

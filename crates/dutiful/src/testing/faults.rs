@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::future::{Future, ready};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,9 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
-use crate::inspect::{Filter, JobInfo, JobResult, Page, QueueInfo, Stats};
+use crate::inspect::{
+    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, WorkerInfo,
+};
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
     Beat, Change, ClaimRequest, Claimed, End, Enqueued, Facts, Finish, HeartbeatRequest, Held,
@@ -184,11 +187,15 @@ verbs! {
     reschedule(ids: Vec<JobId>, at: Timestamp) -> Vec<Change>;
     delete(ids: Vec<JobId>) -> Vec<Change>;
     pause(queue: Name, paused: bool) -> bool;
+    clear(queue: Name, limit: usize) -> usize;
     show(id: JobId) -> Option<JobInfo>;
     result(ids: Vec<JobId>) -> Vec<Option<JobResult>>;
     list(filter: Filter) -> Page;
     queues() -> Vec<QueueInfo>;
     stats() -> Stats;
+    workers() -> Vec<WorkerInfo>;
+    doctor(full: bool) -> Vec<Finding>;
+    backup(to: PathBuf) -> Backup;
     register(worker: WorkerCard) -> ();
     leave(worker: WorkerId) -> ();
     types(types: Vec<Name>) -> Vec<TypeDefaults>;

@@ -12,13 +12,16 @@ stores! {
 }
 
 mod abdicate;
+mod backup;
 mod cancel;
 mod cancel_requests;
 mod claim;
 mod claim_limits;
+mod clear;
 mod close;
 mod delete;
 mod discard;
+mod doctor;
 mod doorbell;
 mod enqueue;
 mod enqueue_unique;
@@ -45,8 +48,10 @@ mod queues;
 mod register;
 mod reschedule;
 mod rescue;
+mod restore;
 mod result;
 mod retry;
 mod show;
 mod stats;
 mod types;
+mod workers;

@@ -7,6 +7,7 @@ use crate::harness::*;
 promises![
     a_result_is_kept_byte_for_byte,
     a_lost_attempt_stores_nothing,
+    a_lost_attempt_forgets_nothing,
     a_key_that_was_never_taken_stores_nothing,
     a_key_of_another_attempt_stores_nothing,
     forgetting_lets_another_run_it_at_once,
@@ -47,6 +48,17 @@ async fn a_lost_attempt_stores_nothing(lab: Lab) -> Kept {
     assert_eq!(store(&lab, &zombie, Some(b"1")).await?, Held::Lost);
     store(&lab, &heir, Some(b"2")).await?;
     assert_eq!(once(&lab, "k", &heir).await?, Once::Known(b"2".to_vec()));
+    Ok(())
+}
+
+async fn a_lost_attempt_forgets_nothing(lab: Lab) -> Kept {
+    let zombie = lab.active().await;
+    once(&lab, "k", &zombie).await?;
+    store(&lab, &zombie, Some(b"1")).await?;
+    lab.crash(&zombie, 0).await;
+    assert_eq!(store(&lab, &zombie, None).await?, Held::Lost);
+    let heir = lab.claim_from(zombie.queue.as_str()).await;
+    assert_eq!(once(&lab, "k", &heir).await?, Once::Known(b"1".to_vec()), "it does not run again");
     Ok(())
 }
 

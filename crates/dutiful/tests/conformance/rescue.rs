@@ -15,6 +15,7 @@ promises![
     at_most_so_many_and_the_rest_next_time,
     patience_gives_the_owner_its_turn,
     a_beat_between_two_sweeps_saves_the_lease,
+    a_beat_counts_though_no_sweep_saw_the_lease_held,
     a_thousand_long_jobs_do_not_hide_a_stalled_one,
     the_clock_may_jump_back_without_a_rescue,
     a_quarantined_job_can_be_retried,
@@ -146,6 +147,19 @@ async fn a_beat_between_two_sweeps_saves_the_lease(lab: Lab) -> Kept {
     assert_eq!(sweep(&lab).await?, 0, "it is held again");
     lab.pass(21);
     assert_eq!(sweep(&lab).await?, 0, "a new silence needs two looks again");
+    lab.pass(10);
+    assert_eq!(sweep(&lab).await?, 1);
+    Ok(())
+}
+
+async fn a_beat_counts_though_no_sweep_saw_the_lease_held(lab: Lab) -> Kept {
+    let active = lab.active().await;
+    lab.pass(31);
+    assert_eq!(sweep(&lab).await?, 0, "the first sight");
+    let fences = vec![active.fence];
+    lab.store.heartbeat(HeartbeatRequest { worker: lab.worker, fences, lease: LEASE }).await?;
+    lab.pass(31);
+    assert_eq!(sweep(&lab).await?, 0, "the first sight of a new silence");
     lab.pass(10);
     assert_eq!(sweep(&lab).await?, 1);
     Ok(())

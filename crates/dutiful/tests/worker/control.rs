@@ -77,9 +77,8 @@ async fn a_quiet_worker_ends_what_it_runs_and_claims_nothing_until_it_resumes() 
 async fn until_registered_quiet(client: &Client, quiet: bool) {
     let told = async {
         loop {
-            let _ = (client, quiet);
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            if true {
+            let workers = client.workers().await.expect("the workers are read");
+            if workers.iter().any(|one| one.quiet == quiet) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

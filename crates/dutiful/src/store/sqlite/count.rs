@@ -1,19 +1,16 @@
 //! The numbers: queues and stats. Live places are counted, finished jobs come from the tally.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use rusqlite::{Connection, Row, params};
 
 use super::errors::Trouble;
+use super::operate::SILENT;
 use super::statements::prepare;
 use super::tally::Event;
 use crate::clock::Timestamp;
 use crate::id::Name;
 use crate::inspect::{Counts, QueueInfo, Stats, seconds};
-
-/// A worker silent for this long no longer counts as serving its types.
-const SILENT: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Tallied {

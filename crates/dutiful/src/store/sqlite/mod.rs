@@ -1,8 +1,11 @@
 //! The embedded store: one SQLite file, one writer thread with group commit, readers apart.
 
+mod backup;
 mod change;
 mod claim;
 mod count;
+mod disk;
+mod doctor;
 mod doorbell;
 mod enqueue;
 mod errors;
@@ -12,8 +15,11 @@ mod look;
 mod migrate;
 mod note;
 mod open;
+mod operate;
+mod partial;
 mod presence;
 mod readers;
+mod restore;
 mod statements;
 mod tally;
 mod turns;
@@ -29,6 +35,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+pub(crate) use self::restore::restore;
 pub use self::within::{CompleteWithin, EnqueueWithin};
 
 use self::doorbell::Doorbell;
@@ -54,6 +61,8 @@ pub struct SqliteStore {
     path: Option<PathBuf>,
     file: Option<open::Identity>,
     facts: Facts,
+    /// The file may not grow over so many bytes.
+    max_bytes: Option<i64>,
     /// For work inside the user's own transactions.
     time: Mutex<Time>,
     suspects: Arc<Mutex<Suspects>>,
@@ -81,7 +90,9 @@ impl SqliteStore {
             check_after_crash(&conn, path)?;
         }
         let facts = facts(&conn, path.as_deref()).map_err(explained)?;
-        Self::start(conn, path.clone(), facts, clock)
+        let mut store = Self::start(conn, path.clone(), facts, clock)?;
+        store.max_bytes = target.max_bytes;
+        Ok(store)
     }
 
     fn start(
@@ -107,6 +118,7 @@ impl SqliteStore {
             path,
             file,
             facts,
+            max_bytes: None,
             time: Mutex::new(Time { clock, last: Timestamp::default() }),
             suspects: Arc::default(),
             pid: std::process::id(),

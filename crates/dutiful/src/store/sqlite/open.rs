@@ -37,7 +37,7 @@ pub(super) struct Target {
     /// The file may not grow over so many bytes.
     pub(super) max_bytes: Option<i64>,
     /// A network file system was allowed by hand.
-    network: bool,
+    pub(super) network: bool,
 }
 
 impl Target {
@@ -116,7 +116,7 @@ pub(super) fn prepare_file(path: &Path, target: &Target) -> Result<PathBuf, Stor
     Ok(canonical)
 }
 
-fn is_network(path: &Path) -> bool {
+pub(super) fn is_network(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     if let Ok(stat) = rustix::fs::statfs(path) {
         return is_network_kind(stat.f_type as u32);
@@ -126,7 +126,7 @@ fn is_network(path: &Path) -> bool {
 }
 
 /// Knows the kernel's numbers of NFS, SMB, CIFS, SMB2, 9P and Lustre.
-fn is_network_kind(f_type: u32) -> bool {
+pub(super) fn is_network_kind(f_type: u32) -> bool {
     const NETWORKS: [u32; 6] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997, 0x0BD0_0BD0];
     NETWORKS.contains(&f_type)
 }

@@ -16,11 +16,14 @@ macro_rules! verbs {
 
 verbs![
     "abdicate",
+    "backup",
     "cancel",
     "cancel_requests",
     "claim",
+    "clear",
     "delete",
     "discard",
+    "doctor",
     "enqueue",
     "finish",
     "fold",
@@ -39,10 +42,12 @@ verbs![
     "register",
     "reschedule",
     "rescue",
+    "restore",
     "retry",
     "show",
     "stats",
     "types",
+    "workers",
 ];
 
 static STATEMENTS: LazyLock<HashMap<(&str, &str), &str>> = LazyLock::new(|| {

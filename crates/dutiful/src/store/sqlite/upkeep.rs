@@ -87,12 +87,14 @@ pub(super) fn promote(txn: &mut Txn<'_>, term: i64, limit: usize) -> Result<Prom
     Ok(Promoted { moved, next })
 }
 
-/// Expired leases that were seen before, and when: a rescue needs two looks, so that an owner that
-/// could not write (a full disk, a suspended machine) gets its turn first.
-pub(super) type Suspects = HashMap<Fence, Timestamp>;
+/// Expired leases that were seen before, by fence and end, and when: a rescue needs two looks, so
+/// that an owner that could not write (a full disk, a suspended machine) gets its turn first. One
+/// that was renewed since has another end, and is no longer the lease that was seen.
+pub(super) type Suspects = HashMap<(Fence, i64), Timestamp>;
 
 struct Expired {
     fence: Fence,
+    until: i64,
     worker: i64,
     claimed_at: i64,
     crashes: u32,
@@ -117,9 +119,10 @@ pub(super) fn rescue(
         let Some(last) = page.last() else { break };
         after = last.fence.id;
         for one in page {
-            let first_seen = *suspects.get(&one.fence).unwrap_or(&txn.now);
+            let suspect = (one.fence, one.until);
+            let first_seen = *suspects.get(&suspect).unwrap_or(&txn.now);
             // Kept until it is gone from lease: a transaction that is rolled back forgets nothing.
-            seen.insert(one.fence, first_seen);
+            seen.insert(suspect, first_seen);
             let patient = txn.now.since(first_seen) >= ask.patience;
             if (patient || cfg!(bug = "no_rescue_patience")) && rescued.len() < ask.limit {
                 rescued.push(rescue_one(txn, ask, one)?);
@@ -139,6 +142,7 @@ fn expired(txn: &mut Txn<'_>, after: JobId, limit: usize) -> Result<Vec<Expired>
     while let Some(row) = rows.next()? {
         page.push(Expired {
             fence: Fence { id: job_id(row, 0)?, attempt: row.get(1)?, nonce: row.get(2)? },
+            until: row.get(3)?,
             worker: row.get(4)?,
             claimed_at: row.get(5)?,
             crashes: row.get(6)?,

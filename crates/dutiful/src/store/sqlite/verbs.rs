@@ -2,18 +2,21 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
 use super::writer::{Txn, lock};
 use super::{
-    SqliteStore, Trouble, change, claim, close, count, enqueue, finish, list, look, migrate, note,
-    presence, upkeep,
+    SqliteStore, Trouble, backup, change, claim, close, count, doctor, enqueue, finish, list, look,
+    migrate, note, operate, presence, upkeep,
 };
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
-use crate::inspect::{Filter, JobInfo, JobResult, Page, QueueInfo, Stats};
+use crate::inspect::{
+    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, WorkerInfo,
+};
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
     Beat, Change, ClaimRequest, Claimed, Enqueued, Facts, Finish, HeartbeatRequest, Held,
@@ -84,6 +87,25 @@ impl Store for SqliteStore {
         self.change_each(ids, change::delete)
     }
 
+    fn clear(&self, queue: Name, limit: usize) -> Reply<'_, usize> {
+        Box::pin(async move {
+            for _ in 0..operate::LOOKS_MAX {
+                let (of, limit) = (queue.clone(), limit.clamp(1, operate::CLEAR_MAX));
+                let found = self.read(move |conn, _| operate::waiting(conn, &of, limit)).await?;
+                let (of, rows) = (queue.clone(), found.len());
+                if rows == 0 {
+                    return Ok(0);
+                }
+                let gone = self.write(rows, move |txn| operate::clear(txn, &of, &found)).await?;
+                // None of them: workers were faster with all, so others are at the front now.
+                if gone > 0 {
+                    return Ok(gone);
+                }
+            }
+            Err(operate::too_fast(&queue))
+        })
+    }
+
     fn pause(&self, queue: Name, paused: bool) -> Reply<'_, bool> {
         self.write(1, move |txn| change::pause(txn, &queue, paused))
     }
@@ -106,6 +128,18 @@ impl Store for SqliteStore {
 
     fn stats(&self) -> Reply<'_, Stats> {
         self.read(count::stats)
+    }
+
+    fn workers(&self) -> Reply<'_, Vec<WorkerInfo>> {
+        self.read(operate::workers)
+    }
+
+    fn doctor(&self, full: bool) -> Reply<'_, Vec<Finding>> {
+        doctor::doctor(self, full)
+    }
+
+    fn backup(&self, to: PathBuf) -> Reply<'_, Backup> {
+        backup::backup(self, to)
     }
 
     fn register(&self, worker: WorkerCard) -> Reply<'_, ()> {

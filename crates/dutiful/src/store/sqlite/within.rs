@@ -37,9 +37,6 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         self.check_process()?;
         self.check_same_file(tx)?;
-        if let Some(file) = &self.file {
-            file.check()?;
-        }
         let (mut tally, mut names, mut ring) = (Tally::default(), Names::default(), false);
         let now = lock(&self.time).now();
         let mut txn = Txn { conn: tx, now, tally: &mut tally, names: &mut names, ring: &mut ring };
@@ -49,6 +46,8 @@ impl SqliteStore {
             tx.execute_batch("SAVEPOINT dutiful_within")?;
             let answer = verb(&mut txn)?;
             txn.tally.write(tx)?;
+            // Now that the lock is held: whoever replaces the file takes it too.
+            self.file.as_ref().map_or(Ok(()), |file| file.check())?;
             Ok(answer)
         };
         let answer = run();

@@ -312,11 +312,14 @@ impl Desk {
 
     fn begin(&self) -> Result<(), Trouble> {
         self.roll_back();
-        if let Some(file) = &self.file {
-            file.check()?;
-        }
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(())
+        // Under the lock: whoever replaces the file takes it too, so it stays what it is until the
+        // commit.
+        let checked = self.file.as_ref().map_or(Ok(()), |file| file.check());
+        if checked.is_err() {
+            self.roll_back();
+        }
+        Ok(checked?)
     }
 
     fn commit(&self) -> Result<(), Trouble> {

@@ -9,4 +9,8 @@ WHERE key = ?1 AND id = ?2 AND attempt = ?3 AND nonce = ?4 AND EXISTS (
     SELECT 1 FROM dutiful_done WHERE id = ?2 AND attempt = ?3 AND nonce = ?4 AND outcome = 3)
 
 -- :forget ?1 key, id, attempt, ?4 nonce
-DELETE FROM dutiful_once WHERE key = ?1 AND id = ?2 AND attempt = ?3 AND nonce = ?4
+DELETE FROM dutiful_once
+WHERE key = ?1 AND id = ?2 AND attempt = ?3 AND nonce = ?4 AND EXISTS (
+    SELECT 1 FROM dutiful_lease WHERE id = ?2 AND attempt = ?3 AND nonce = ?4
+    UNION ALL
+    SELECT 1 FROM dutiful_done WHERE id = ?2 AND attempt = ?3 AND nonce = ?4 AND outcome = 3)

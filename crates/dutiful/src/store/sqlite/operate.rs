@@ -1,0 +1,109 @@
+//! What operators ask about workers and queues: who works, and to empty a queue.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Row, params};
+
+use super::change::erase;
+use super::claim::job_id;
+use super::errors::Trouble;
+use super::statements::prepare;
+use super::writer::Txn;
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::{JobId, Name, WorkerId};
+use crate::inspect::{WorkerInfo, WorkerState};
+
+/// Most workers in one answer.
+const WORKERS_MAX: i64 = 1000;
+/// Most jobs deleted by one clear: one transaction, in which nobody else writes.
+pub(super) const CLEAR_MAX: usize = 1000;
+/// Most looks of one clear, each of which found jobs that were gone when it came to delete them.
+pub(super) const LOOKS_MAX: usize = 1000;
+/// A worker without a beat for this long may be silent: six beats at the default lease.
+pub(super) const SILENT: Duration = Duration::from_secs(60);
+
+pub(super) fn workers(conn: &Connection, now: Timestamp) -> Result<Vec<WorkerInfo>, Trouble> {
+    let mut all = prepare(conn, "workers", "all")?;
+    let rows = all.query_map(params![WORKERS_MAX], |row| describe(row, now))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn describe(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<WorkerInfo> {
+    let at = |column| row.get::<_, i64>(column).map(Timestamp::from_us);
+    let beat_at = at(6)?;
+    let stopped_at = row.get::<_, Option<i64>>(7)?.map(Timestamp::from_us);
+    let lease_until = row.get::<_, Option<i64>>(9)?.map(Timestamp::from_us);
+    Ok(WorkerInfo {
+        id: WorkerId(row.get(0)?),
+        name: row.get(1)?,
+        pid: row.get(2)?,
+        queues: queues(&row.get::<_, String>(3)?),
+        types: types(&row.get::<_, String>(4)?),
+        started_at: at(5)?,
+        beat_at,
+        stopped_at,
+        running: row.get(8)?,
+        quiet: row.get(10)?,
+        state: match stopped_at {
+            Some(_) => WorkerState::Stopped,
+            None if is_silent(beat_at, lease_until, now) => WorkerState::Silent,
+            None => WorkerState::Alive,
+        },
+    })
+}
+
+/// A lease lasts three beats from the last one on, so while one is good its owner may be quiet.
+fn is_silent(beat_at: Timestamp, lease_until: Option<Timestamp>, now: Timestamp) -> bool {
+    now.since(beat_at) > SILENT && lease_until.is_none_or(|until| until < now)
+}
+
+/// What `register` wrote; text of another shape says nothing.
+fn queues(json: &str) -> std::collections::BTreeMap<Name, usize> {
+    let all: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(json).unwrap_or_default();
+    let slots = |value: serde_json::Value| value.as_u64().unwrap_or(0) as usize;
+    all.into_iter().map(|(name, value)| (Name::stored(&name), slots(value))).collect()
+}
+
+fn types(json: &str) -> Vec<Name> {
+    let all: Vec<String> = serde_json::from_str(json).unwrap_or_default();
+    all.iter().map(|name| Name::stored(name)).collect()
+}
+
+/// Looks for jobs that wait in a queue.
+pub(super) fn waiting(
+    conn: &Connection,
+    queue: &Name,
+    limit: usize,
+) -> Result<Vec<JobId>, Trouble> {
+    let mut found = Vec::new();
+    for place in ["ready", "scheduled"] {
+        let left = limit.saturating_sub(found.len());
+        if left > 0 {
+            let mut statement = prepare(conn, "clear", place)?;
+            let ids =
+                statement.query_map(params![queue.as_str(), left as i64], |row| job_id(row, 0))?;
+            found.extend(ids.collect::<Result<Vec<_>, _>>()?);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn too_fast(queue: &Name) -> StoreError {
+    StoreError::Unavailable(format!(
+        "jobs left queue {queue} faster than they could be deleted; pause it and clear it again"
+    ))
+}
+
+pub(super) fn clear(txn: &mut Txn<'_>, queue: &Name, found: &[JobId]) -> Result<usize, Trouble> {
+    let mut gone = 0;
+    for id in found {
+        // Since the look a worker may have claimed it.
+        if prepare(txn.conn, "clear", "still")?.exists(params![id, queue.as_str()])? {
+            erase(txn.conn, *id)?;
+            gone += 1;
+        }
+    }
+    Ok(gone)
+}
