@@ -38,6 +38,17 @@
 //! worker.run_until(dutiful::shutdown_signal()).await?;
 //! # Ok(()) }
 //! ```
+//!
+//! The [`guide`] has a page for each thing that comes next: [errors and retries], effects that
+//! happen [exactly once], [several processes], [testing], [operating]; and one for those who come
+//! [from Sidekiq, Celery or BullMQ][coming_from].
+//!
+//! [errors and retries]: guide::errors_and_retries
+//! [exactly once]: guide::exactly_once
+//! [several processes]: guide::several_processes
+//! [testing]: guide::testing
+//! [operating]: guide::operating
+//! [coming_from]: guide::coming_from
 
 #![cfg_attr(bug = "any", allow(dead_code, reason = "mutants leave code unused"))]
 
@@ -47,6 +58,8 @@ mod clock;
 mod context;
 mod enqueue;
 mod error;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod id;
 mod inspect;
 mod job;

@@ -107,9 +107,7 @@ fn nothing_unwraps_outside_tests() {
 
 #[test]
 fn unsafe_code_is_forbidden() {
-    let manifests = all_paths()
-        .into_iter()
-        .filter(|path| path.starts_with("crates/") && path.ends_with("/Cargo.toml"));
+    let manifests = all_paths().into_iter().filter(|path| path.ends_with("/Cargo.toml"));
     let mut problems = deps::lints(&manifests.collect::<Vec<_>>());
     problems.extend(rust_files().iter().flat_map(rust::unsafes));
     expect_none(problems);
@@ -171,6 +169,24 @@ fn the_verb_table_has_no_hole() {
     let house = table::House { verbs, sql: stems("/sql", ".sql"), conformance };
     assert!(paths.iter().any(|path| path == table::PAGE), "write {}", table::PAGE);
     expect_none(table::holes(&read(table::PAGE), &house));
+}
+
+#[test]
+fn every_page_of_the_guide_is_in_its_index_and_in_the_documentation() {
+    let (index, module) = ("docs/guide/README.md", "crates/dutiful/src/guide.rs");
+    let (listed, included) = (read(index), read(module));
+    let paths = all_paths();
+    let pages = paths.iter().filter_map(|path| path.strip_prefix("docs/guide/"));
+    let pages: Vec<_> = pages.filter(|page| *page != "README.md").collect();
+    assert!(pages.len() > 3, "the pages were not found");
+    let missing = |page: &&str| {
+        let from_index = !listed.contains(&format!("]: {page}\n"));
+        let from_module = !included.contains(&format!("\"{page}\""));
+        let what = format!("add the page {page}");
+        let problem = |path: &str, is: bool| is.then(|| Problem::new(path, 1, what.as_str()));
+        [problem(index, from_index), problem(module, from_module)]
+    };
+    expect_none(pages.iter().flat_map(missing).flatten().collect());
 }
 
 #[test]
