@@ -31,7 +31,8 @@ impl Client {
     /// # Errors
     /// As [`crate::Client::connect`].
     pub fn connect(url: &str) -> Result<Self, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        // All of it: whoever waits here for a worker waits for signals, too.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let client = runtime.block_on(crate::Client::connect(url))?;
         Ok(Self { client, runtime: Arc::new(runtime) })

@@ -253,6 +253,17 @@ fn programs_without_a_runtime_wait() -> Kept {
 }
 
 #[test]
+fn the_runtime_of_the_blocking_client_runs_a_worker_until_a_signal() -> Kept {
+    let jobs = dutiful::blocking::Client::connect("sqlite::memory:")?;
+    jobs.wait(jobs.enqueue(Mail { user: 7 }))?;
+    let handler = |_: Mail, _: dutiful::Context<()>| -> dutiful::Result<()> { Ok(()) };
+    let worker = dutiful::Worker::new(&jobs, ()).job_blocking(handler).until_empty(true);
+    let report = jobs.wait(worker.run_until(dutiful::shutdown_signal()))?;
+    assert_eq!(report.completed, 1);
+    Ok(())
+}
+
+#[test]
 fn a_transaction_keeps_the_job_or_drops_it() -> Kept {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("shop.db");

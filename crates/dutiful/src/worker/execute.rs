@@ -71,6 +71,10 @@ async fn run_slot(engine: Arc<Engine>, at: usize) {
             }
             break;
         };
+        if jobs == 0 {
+            // The claimer took this job for one that lies ahead of no slot, and waits for room.
+            engine.room.notify_one();
+        }
         let replaced = run_one(&engine, pool, next).await;
         if replaced {
             // Somebody gave up on this slot and started another one in its place.

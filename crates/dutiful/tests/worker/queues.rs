@@ -44,6 +44,31 @@ async fn a_flood_in_one_queue_does_not_block_another() -> Kept {
     Ok(())
 }
 
+/// With a second look after half a second each, twenty jobs would take ten.
+#[tokio::test]
+async fn a_free_slot_takes_what_comes_while_others_run() -> Kept {
+    let client = memory().await;
+    let diary = Diary::new();
+    let handler = async |task: Task, cx: Context<Arc<Diary>>| -> Result<()> {
+        cx.app.note(task.n);
+        cx.cancelled().await;
+        Ok(())
+    };
+    let worker = Worker::new(&client, diary.clone()).job(handler).queue("default", 50);
+    let worker = worker.grace(Duration::ZERO);
+    let handle = worker.handle();
+    let trickle = async {
+        for n in 0..20 {
+            client.enqueue(Task { n }).await.expect("the enqueue is stored");
+            diary.reaches(n as usize + 1).await;
+        }
+        handle.stop();
+    };
+    let both = async { tokio::join!(worker.run(), trickle).0 };
+    tokio::time::timeout(Duration::from_secs(5), both).await.expect("no job waits for a look")?;
+    Ok(())
+}
+
 #[derive(Default)]
 struct Gauge {
     now: AtomicUsize,
