@@ -253,7 +253,9 @@ async fn wait_for_work(engine: &Engine, heard: u64, asked: &ClaimRequest) {
             () = engine.control.changed.notified() => return,
             () = engine.room.notified() => {}
         }
-        if plan(engine).is_some_and(|now| asks_more(&now, asked)) {
+        // The last end was written: nothing may be left now.
+        let ends = engine.settings.until_empty && lock(&engine.held).is_empty();
+        if ends || plan(engine).is_some_and(|now| asks_more(&now, asked)) {
             return;
         }
     }
