@@ -20,7 +20,7 @@ pub(crate) fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn any_new() -> impl Strategy<Value = New> {
+pub(crate) fn any_new() -> impl Strategy<Value = New> {
     let id = prop_oneof![
         16 => Just(Id::Fresh),
         1 => any::<u8>().prop_map(Id::Again),

@@ -4,8 +4,10 @@ use dutiful::LOG_ATTEMPTS_MAX;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::chance::{any_ask, any_ending, any_grip, any_said, any_step, effect_key, worker};
-use crate::steps::{Ending, Grip, How, Said, Step, Term};
+use crate::chance::{
+    any_ask, any_ending, any_grip, any_new, any_said, any_step, effect_key, worker,
+};
+use crate::steps::{Ending, Grip, How, Id, New, Said, Step, Term};
 
 /// Returns a history of about so many steps: each at random, with now and then a few that belong
 /// together, since chance alone seldom goes far down one road.
@@ -20,10 +22,11 @@ pub(crate) fn any_history(steps: usize) -> impl Strategy<Value = Vec<Step>> {
         10 => a_second_life().boxed(),
         10 => the_end_of_retention().boxed(),
         10 => words_of_two_attempts().boxed(),
+        10 => an_id_that_comes_again().boxed(),
         1 => words_of_many_attempts().boxed(),
     ];
-    // A part has 1.9 steps on average, and a history half of the parts that it may have.
-    vec(part, 0..=steps * 21 / 20).prop_map(|parts| parts.concat())
+    // A part has 2.1 steps on average, and a history half of the parts that it may have.
+    vec(part, 0..=steps * 19 / 20).prop_map(|parts| parts.concat())
 }
 
 fn a_crash() -> impl Strategy<Value = Vec<Step>> {
@@ -82,6 +85,23 @@ fn words_of_two_attempts() -> impl Strategy<Value = Vec<Step>> {
         let (first, second) = (Step::Note(vec![first]), Step::Note(vec![first, second]));
         let again = Step::Retry(vec![job]);
         vec![Step::Claim(ask), first, Step::Finish(vec![fails]), again, second, Step::Show(job)]
+    })
+}
+
+/// What was said of a job that is gone is not said of another with its id.
+fn an_id_that_comes_again() -> impl Strategy<Value = Vec<Step>> {
+    (any_new(), any_ask(), any_said(), any::<bool>()).prop_map(|(new, ask, said, is_cleared)| {
+        let all = || (0..3).map(Grip::Live);
+        let says = all().map(|grip| Said { grip, lines: Some((1, 1)), ..said }).collect();
+        let (end, goes) = match is_cleared {
+            true => (How::Released, Step::Clear { queue: new.queue, limit: 100 }),
+            false => (How::Completed(None), Step::Delete(vec![0, 1, 2])),
+        };
+        let ends = all().map(|grip| Ending { grip, end, ran_ms: 1 }).collect();
+        let again = vec![New { id: Id::Again(0), ..new.clone() }];
+        let (claim, new) = (Step::Claim(ask), vec![new]);
+        let first = [Step::Enqueue(new), claim.clone(), Step::Note(says), Step::Finish(ends)];
+        [&first[..], &[goes, Step::Enqueue(again), claim, Step::Show(0)]].concat()
     })
 }
 
