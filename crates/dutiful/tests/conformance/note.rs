@@ -11,6 +11,7 @@ promises![
     a_stale_fence_changes_nothing,
     answers_for_each_note_in_order,
     old_lines_make_room_for_new_ones,
+    lines_that_made_room_do_not_come_back,
     old_attempts_lose_their_lines_first,
     an_at_most_once_job_can_speak_until_it_ended,
     lists_show_progress_and_leave_out_the_rest,
@@ -136,6 +137,16 @@ async fn old_lines_make_room_for_new_ones(lab: Lab) -> Kept {
     let seen = lab.show(job.fence.id).await;
     let numbers: Vec<_> = seen.attempts[0].log.iter().map(|line| line.number).collect();
     assert_eq!(numbers, (last - LOG_LINES_MAX + 1..=last).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn lines_that_made_room_do_not_come_back(lab: Lab) -> Kept {
+    let job = lab.active().await;
+    lab.store.note(vec![lines(job.fence, 1..=LOG_LINES_MAX + 2)]).await?;
+    lab.store.note(vec![lines(job.fence, 1..=5)]).await?;
+    let seen = lab.show(job.fence.id).await;
+    let numbers: Vec<_> = seen.attempts[0].log.iter().map(|line| line.number).collect();
+    assert_eq!(numbers, (3..=LOG_LINES_MAX + 2).collect::<Vec<_>>());
     Ok(())
 }
 

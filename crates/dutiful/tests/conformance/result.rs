@@ -6,6 +6,7 @@ promises![
     every_state_is_told,
     a_result_is_what_the_handler_returned,
     the_error_is_that_of_the_last_attempt,
+    what_went_wrong_before_it_went_well_is_no_error,
     answers_keep_the_order_and_unknown_jobs_have_none,
     a_retried_job_has_no_result_again,
 ];
@@ -43,6 +44,24 @@ async fn the_error_is_that_of_the_last_attempt(lab: Lab) -> Kept {
     for result in lab.store.result(vec![dead, failed]).await? {
         assert_eq!(result.and_then(|r| r.error), Some(oops()));
     }
+    Ok(())
+}
+
+async fn what_went_wrong_before_it_went_well_is_no_error(lab: Lab) -> Kept {
+    let first = lab.active().await;
+    lab.end(&first, End::Failed(oops(), std::time::Duration::ZERO)).await;
+    lab.pass(1);
+    lab.promote().await;
+    let second = lab.claim_from(first.queue.as_str()).await;
+    lab.end(&second, End::Completed(Some(b"1".to_vec()))).await;
+    let once = Record { delivery: Delivery::AtMostOnce, ..job() };
+    let once = lab.active_with(once).await;
+    lab.end(&once, End::Failed(oops(), std::time::Duration::ZERO)).await;
+    let results = lab.store.result(vec![second.fence.id, once.fence.id]).await?;
+    let ends = results.into_iter().flatten().map(|r| (r.state, r.error));
+    let ends: Vec<_> = ends.collect();
+    let expected = [(State::Completed, None), (State::Completed, Some(oops()))];
+    assert_eq!(ends, expected, "the second had but one attempt, and that failed");
     Ok(())
 }
 

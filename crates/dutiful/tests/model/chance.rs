@@ -3,23 +3,24 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::steps::{Ask, Ending, Grip, How, Id, Look, New, Step, Term, When};
+use crate::steps::{Ask, Ending, Grip, How, Id, Look, New, Said, Step, Term, When};
 
-/// Returns one step: time and the verbs of a job's day often, the others now and then.
+/// Returns one step: time and the verbs of a job's day often, the others now and then. Each kind is
+/// boxed, for all of them side by side are more than a thread's stack holds.
 pub(crate) fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        24 => vec(any_new(), 0..5).prop_map(Step::Enqueue),
-        18 => any_ask().prop_map(Step::Claim),
-        16 => vec(any_ending(), 0..4).prop_map(Step::Finish),
-        12 => any_pass(),
-        12 => any_chore(),
-        14 => any_change(),
-        12 => any_word_of_a_worker(),
-        4 => any_look(),
+        24 => vec(any_new(), 0..5).prop_map(Step::Enqueue).boxed(),
+        18 => any_ask().prop_map(Step::Claim).boxed(),
+        16 => vec(any_ending(), 0..4).prop_map(Step::Finish).boxed(),
+        12 => any_pass().boxed(),
+        12 => any_chore().boxed(),
+        14 => any_change().boxed(),
+        12 => any_word_of_a_worker().boxed(),
+        6 => any_look().boxed(),
     ]
 }
 
-fn any_new() -> impl Strategy<Value = New> {
+pub(crate) fn any_new() -> impl Strategy<Value = New> {
     let id = prop_oneof![
         16 => Just(Id::Fresh),
         1 => any::<u8>().prop_map(Id::Again),
@@ -34,11 +35,25 @@ fn any_new() -> impl Strategy<Value = New> {
     let key = prop_oneof![2 => Just(None), 1 => (0..2u8).prop_map(Some)];
     let place = (queue(), 0..4u8, prop::sample::select(vec![10, 0, 500, 1000]));
     let bytes = prop::sample::select(vec![2usize, 40, 200]);
-    let rest = (rarely(6), bytes, rarely(6));
+    let marks = (prop::option::weighted(0.3, 0..3u8), tags(), correlation(), rarely(6));
+    let rest = (rarely(6), bytes, marks);
     (id, place, when, key, rest).prop_map(|(id, place, when, key, rest)| {
         let (queue, job_type, priority) = place;
-        let (at_most_once, bytes, rich) = rest;
-        New { id, queue, job_type, priority, when, key, at_most_once, bytes, rich }
+        let (at_most_once, bytes, (group, tags, correlation, traced)) = rest;
+        New {
+            id,
+            queue,
+            job_type,
+            priority,
+            when,
+            key,
+            at_most_once,
+            bytes,
+            group,
+            tags,
+            correlation,
+            traced,
+        }
     })
 }
 
@@ -77,6 +92,20 @@ pub(crate) fn any_ending() -> impl Strategy<Value = Ending> {
     ];
     let ran_ms = prop::sample::select(vec![1u64, 0, 2500]);
     (any_grip(), end, ran_ms).prop_map(|(grip, end, ran_ms)| Ending { grip, end, ran_ms })
+}
+
+/// Lines begin anywhere, also where others stand already; now and then more of them than are kept.
+pub(crate) fn any_said() -> impl Strategy<Value = Said> {
+    let first = prop::sample::select(vec![1u32, 2, 3, 5, 150, 201]);
+    let many = prop_oneof![20 => 0..4u32, 1 => prop::sample::select(vec![60u32, 201])];
+    let lines = prop::option::of((first, many));
+    let words = (prop::option::of(0..=100u8), prop::option::of(any::<u8>()), lines);
+    (any_grip(), words).prop_map(|(grip, (percent, checkpoint, lines))| Said {
+        grip,
+        percent,
+        checkpoint,
+        lines,
+    })
 }
 
 /// Mostly what is held now; now and then what was lost, or what nobody ever had.
@@ -128,6 +157,7 @@ fn any_chore() -> impl Strategy<Value = Step> {
 fn any_change() -> impl Strategy<Value = Step> {
     let jobs = || vec(any::<u8>(), 0..4);
     let when = prop_oneof![later(), Just(-60)];
+    let limit = prop::sample::select(vec![100usize, 0, 1, 2]);
     prop_oneof![
         4 => jobs().prop_map(Step::Cancel),
         8 => jobs().prop_map(Step::Retry),
@@ -135,6 +165,7 @@ fn any_change() -> impl Strategy<Value = Step> {
         3 => (jobs(), when).prop_map(|(jobs, in_s)| Step::Reschedule(jobs, in_s)),
         2 => jobs().prop_map(Step::Delete),
         2 => (queue(), any::<bool>()).prop_map(|(queue, paused)| Step::Pause(queue, paused)),
+        1 => (queue(), limit).prop_map(|(queue, limit)| Step::Clear { queue, limit }),
     ]
 }
 
@@ -148,9 +179,10 @@ fn any_word_of_a_worker() -> impl Strategy<Value = Step> {
         }),
         2 => worker().prop_map(Step::CancelRequests),
         1 => vec(any_grip(), 0..4).prop_map(Step::Held),
-        1 => (worker(), 0..16u8, 0..3u16).prop_map(|(worker, types, priority)| {
-            Step::Register { worker, types, priority }
-        }),
+        4 => vec(any_said(), 0..3).prop_map(Step::Note),
+        2 => (worker(), 0..16u8, 0..3u16, rarely(3)).prop_map(
+            |(worker, types, priority, quiet)| Step::Register { worker, types, priority, quiet }
+        ),
         1 => worker().prop_map(Step::Leave),
         4 => (effect_key(), any_grip(), ttl).prop_map(|(key, grip, ttl_s)| {
             Step::Once { key, grip, ttl_s }
@@ -162,17 +194,50 @@ fn any_word_of_a_worker() -> impl Strategy<Value = Step> {
 }
 
 fn any_look() -> impl Strategy<Value = Step> {
-    let maybe = |up_to: u8| prop::option::of(0..up_to);
-    let filter =
-        (maybe(8), rarely(4), maybe(3), maybe(4), prop::option::of(any::<u8>()), 1..6usize);
-    let list = filter.prop_map(|(state, live, queue, job_type, before, limit)| {
-        Step::List(Look { state, live, queue, job_type, before, limit })
-    });
     prop_oneof![
         3 => any::<u8>().prop_map(Step::Show),
-        3 => list,
+        2 => vec(any::<u8>(), 0..4).prop_map(Step::Result),
+        6 => any_filter().prop_map(Step::List),
+        1 => Just(Step::Workers),
         1 => vec(0..5u8, 0..4).prop_map(Step::Types),
     ]
+}
+
+/// Few conditions at a time, so that some jobs meet them all.
+fn any_filter() -> impl Strategy<Value = Look> {
+    let one_in_3 = |up_to: u8| prop::option::weighted(0.33, 0..up_to);
+    let one_in_6 = |up_to: u8| prop::option::weighted(0.17, 0..up_to);
+    let place = (one_in_3(8), rarely(6), one_in_6(3), one_in_6(4));
+    let marks = (one_in_6(3), one_in_6(3), correlation(), one_in_6(4));
+    let times = (one_in_6(u8::MAX), one_in_6(u8::MAX), one_in_6(u8::MAX));
+    (place, marks, times, 1..6usize).prop_map(|(place, marks, times, limit)| {
+        let (state, live, queue, job_type) = place;
+        let (group, tag, correlation, error) = marks;
+        let (since, until, before) = times;
+        Look {
+            state,
+            live,
+            queue,
+            job_type,
+            group,
+            tag,
+            correlation,
+            since,
+            until,
+            error,
+            before,
+            limit,
+        }
+    })
+}
+
+/// Mostly none; of the others half are one of few orders, half the id of a job.
+fn correlation() -> impl Strategy<Value = Option<u8>> {
+    prop_oneof![6 => Just(None), 1 => (0..2u8).prop_map(Some), 1 => any::<u8>().prop_map(Some)]
+}
+
+fn tags() -> impl Strategy<Value = u8> {
+    prop_oneof![3 => Just(0u8), 1 => 0..8u8]
 }
 
 fn queue() -> std::ops::Range<u8> {

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Mutex;
 
-use dutiful::{Filter, JobId, JobInfo, State, StoreError};
+use dutiful::{
+    AttemptInfo, Filter, JobId, JobInfo, LOG_ATTEMPTS_MAX, LOG_LINES_MAX, State, StoreError,
+};
 
 use crate::lockstep::Lockstep;
-use crate::spec::Model;
 
 /// `Ok` when store and model agree, else how they differ.
 pub(crate) type Same = Result<(), String>;
@@ -48,6 +49,7 @@ pub(crate) async fn pages(run: &Lockstep, filter: Filter) -> Same {
         }
     }
     let expected = run.model.list(&filter);
+    note_what_was_found(&filter, &expected);
     if told.len() != expected.len() {
         let ids = |jobs: &[JobInfo]| jobs.iter().map(|job| job.id).collect::<Vec<_>>();
         return Err(differ(&ids(&told), &ids(&expected)));
@@ -65,10 +67,21 @@ pub(crate) async fn one(run: &Lockstep, id: JobId) -> Same {
     }
 }
 
-/// Compares all jobs as lists show them, the queues and the numbers.
+/// Compares how jobs ended, as those hear who wait for them.
+pub(crate) async fn results(run: &Lockstep, ids: Vec<JobId>) -> Same {
+    let mut told = run.store.result(ids.clone()).await;
+    if let Ok(told) = &mut told {
+        let errors = told.iter_mut().flatten().filter_map(|one| one.error.as_mut());
+        errors.for_each(forget_words);
+    }
+    same_debug(told, run.model.result(&ids))
+}
+
+/// Compares all jobs as lists show them, the queues, the workers and the numbers.
 pub(crate) async fn numbers(run: &Lockstep) -> Same {
     pages(run, Filter { limit: Some(1000), ..Filter::default() }).await?;
     same_debug(run.store.queues().await, run.model.queues())?;
+    same_debug(run.store.workers().await, run.model.workers())?;
     let stats = run.store.stats().await.map_err(|error| error.to_string())?;
     same_debug(Ok(stats.queues), run.model.queues())?;
     same(Ok(stats.totals), run.model.totals())?;
@@ -87,10 +100,11 @@ pub(crate) async fn everything(run: &mut Lockstep) -> Same {
         let filter = Filter { state: Some(state), limit: Some(3), ..Filter::default() };
         pages(run, filter).await.map_err(|why| format!("{state} at the end: {why}"))?;
     }
-    note_what_was_met(&run.model);
+    note_what_was_met(run);
     for id in &run.ids {
         one(run, *id).await.map_err(|why| format!("job {id} at the end: {why}"))?;
     }
+    results(run, run.ids.clone()).await.map_err(|why| format!("results at the end: {why}"))?;
     let fences: Vec<_> = run.claims.iter().map(|(_, claimed)| claimed.fence).collect();
     let told = run.store.held(fences.clone()).await;
     same(told, run.model.held(&fences)).map_err(|why| format!("held at the end: {why}"))
@@ -99,22 +113,47 @@ pub(crate) async fn everything(run: &mut Lockstep) -> Same {
 /// What the histories of this process met, in words.
 static MET: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-fn note_what_was_met(model: &Model) {
+fn note_what_was_met(run: &Lockstep) {
     let mut met = MET.lock().expect("nobody panics here");
-    for job in model.list(&Filter::default()).iter().filter_map(|job| model.show(job.id)) {
+    for job in run.ids.iter().filter_map(|id| run.model.show(*id)) {
         met.insert(format!("{:?} {:?}", job.state, job.dead_reason));
         met.extend(job.attempts.iter().map(|one| format!("{:?}", one.outcome)));
+        let logs = |log: &&AttemptInfo| !log.log.is_empty();
+        if job.attempts.iter().any(|one| one.log.len() == LOG_LINES_MAX as usize) {
+            met.insert("a full log".into());
+        }
+        if job.attempts.iter().filter(logs).count() == LOG_ATTEMPTS_MAX as usize {
+            met.insert("many logs".into());
+        }
     }
+    met.extend(run.model.workers().iter().map(|one| format!("{:?}", one.state)));
 }
 
-/// Fails when a campaign met no job in some state, or no attempt of some outcome: then the model
-/// would agree with anything about them.
+/// Notes which conditions jobs met.
+fn note_what_was_found(filter: &Filter, found: &[JobInfo]) {
+    if found.is_empty() {
+        return;
+    }
+    let conditions = [
+        ("group", filter.group.is_some()),
+        ("tag", filter.tag.is_some()),
+        ("correlation id", filter.correlation_id.is_some()),
+        ("since", filter.since.is_some()),
+        ("until", filter.until.is_some()),
+        ("error", filter.error.is_some()),
+    ];
+    let asked = conditions.into_iter().filter(|(_, asked)| *asked);
+    MET.lock().expect("nobody panics here").extend(asked.map(|(name, _)| name.to_owned()));
+}
+
+/// Fails when a campaign met no job in some state, no attempt of some outcome, and so on: then the
+/// model would agree with anything about them.
 pub(crate) fn has_met_everything() {
     let met = MET.lock().expect("nobody panics here");
-    let outcomes = 9;
-    let states = State::ALL.len() - 1;
-    let reasons = 3;
-    assert_eq!(met.len(), states + reasons + outcomes, "only {met:?}");
+    let (states, reasons, outcomes) = (State::ALL.len() - 1, 3, 9);
+    let (logs, workers, conditions) = (2, 3, 6);
+    let all = states + reasons + outcomes + logs + workers + conditions;
+    assert_eq!(met.len(), all, "only {met:?}");
 }
 
 /// Compares these fields; a field of `JobInfo` that is not named here does not compile.

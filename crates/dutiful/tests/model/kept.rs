@@ -6,13 +6,15 @@ use crate::steps::Id::*;
 use crate::steps::Step::{self, *};
 use crate::steps::Term::*;
 use crate::steps::When::*;
-use crate::steps::{Ask, Ending, New};
+use crate::steps::{Ask, Ending, New, Said};
 
 /// Returns every kept history with what it promises.
 pub(crate) fn all() -> Vec<(&'static str, Vec<Step>)> {
     vec![
         ("a lost attempt forgets no remembered effect", a_lost_attempt_forgets_nothing()),
         ("a beat that no sweep saw begins the patience anew", a_beat_that_no_sweep_saw()),
+        ("a job that went well at last has no error", a_job_that_went_well_at_last()),
+        ("an attempt keeps so many lines and no more", lines_that_come_late()),
     ]
 }
 
@@ -26,7 +28,10 @@ fn job() -> New {
         key: None,
         at_most_once: false,
         bytes: 2,
-        rich: false,
+        group: None,
+        tags: 0,
+        correlation: None,
+        traced: false,
     }
 }
 
@@ -73,4 +78,29 @@ fn a_beat_that_no_sweep_saw() -> Vec<Step> {
         Pass { ms: 10_000 },
         sweep(),
     ]
+}
+
+/// It once had: whoever waited for it was told how the attempt before went.
+fn a_job_that_went_well_at_last() -> Vec<Step> {
+    let end = |end| Finish(vec![Ending { grip: Live(0), end, ran_ms: 1 }]);
+    let all = vec![0];
+    vec![
+        Enqueue(vec![job()]),
+        Claim(ask()),
+        end(FailedS(5)),
+        Result(all.clone()),
+        Retry(all.clone()),
+        Claim(ask()),
+        end(Completed(Some(7))),
+        Result(all),
+    ]
+}
+
+/// It once kept more: lines written after those that they should have made room for.
+fn lines_that_come_late() -> Vec<Step> {
+    let lines = |first, many| {
+        let lines = Some((first, many));
+        Note(vec![Said { grip: Live(0), percent: None, checkpoint: None, lines }])
+    };
+    vec![Enqueue(vec![job()]), Claim(ask()), lines(1, 202), lines(1, 5), Show(0)]
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dutiful::store::{
     ClaimRequest, Claimed, HeartbeatRequest, Lane, OnceRequest, RescueRequest, Retention, Store,
 };
-use dutiful::{Clock, JobId, StoreError, Timestamp, WorkerId};
+use dutiful::{Clock, JobId, Name, StoreError, Timestamp, WorkerId};
 
 use crate::compare::{self, Same, same, same_debug};
 use crate::meaning::{card, finish, json, millis, queue_name, seconds, type_name, worker_id};
@@ -79,8 +79,12 @@ impl Lockstep {
                 let fences = self.fences(grips);
                 same(store.held(fences.clone()).await, self.model.held(&fences))
             }
-            Step::Register { worker, types, priority } => {
-                let card = card(*worker, *types, *priority);
+            Step::Note(said) => {
+                let notes: Vec<_> = said.iter().filter_map(|one| self.note(one)).collect();
+                same(store.note(notes.clone()).await, self.model.note(&notes))
+            }
+            Step::Register { worker, types, priority, quiet } => {
+                let card = card(*worker, *types, *priority, *quiet);
                 model.register(&card);
                 same(store.register(card).await, ())
             }
@@ -133,8 +137,14 @@ impl Lockstep {
                 let queue = queue_name(*queue);
                 same(store.pause(queue.clone(), *paused).await, model.pause(&queue, *paused))
             }
+            Step::Clear { queue, limit } => self.clear(&queue_name(*queue), *limit).await,
             Step::Show(job) => compare::one(self, self.jobs(&[*job])[0]).await,
+            Step::Result(jobs) => {
+                let ids = self.jobs(jobs);
+                compare::results(self, ids).await
+            }
             Step::List(look) => compare::pages(self, self.filter(look)).await,
+            Step::Workers => same_debug(store.workers().await, model.workers()),
             Step::Types(types) => {
                 let names: Vec<_> = types.iter().map(|n| type_name(*n)).collect();
                 same(store.types(names.clone()).await, model.types(&names))
@@ -213,6 +223,18 @@ impl Lockstep {
         same_debug(Ok(&claimed), &self.model.claim(&ask))?;
         self.claims.extend(claimed.into_iter().map(|one| (worker, one)));
         Ok(())
+    }
+
+    /// Which jobs go is the store's to choose, of those that wait: the model is told them.
+    async fn clear(&mut self, queue: &Name, limit: usize) -> Same {
+        let waiting = self.model.waiting_in(queue);
+        let told = self.store.clear(queue.clone(), limit).await;
+        let left = self.store.result(waiting.clone()).await.map_err(|error| error.to_string())?;
+        let gone = waiting.into_iter().zip(left).filter(|(_, left)| left.is_none());
+        let gone: Vec<_> = gone.map(|(id, _)| id).collect();
+        let number = self.model.clear(queue, limit, &gone);
+        same(told, number)?;
+        same(Ok(gone.len()), number)
     }
 
     /// A worker ends its own attempts: those of the worker that the first grip belongs to.

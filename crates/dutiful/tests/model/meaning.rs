@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use dutiful::store::{Claimed, DeadReason, End, Failure, Finish, WorkerCard};
+use dutiful::store::{Claimed, DeadReason, End, Failure, Finish, Note, WorkerCard};
 use dutiful::{
-    Delivery, Fence, Filter, JobId, Name, Record, State, Timestamp, TypeDefaults, WorkerId,
+    Delivery, Fence, Filter, JobId, LogLine, Name, Progress, Record, State, Timestamp,
+    TypeDefaults, WorkerId,
 };
 
 use crate::lockstep::Lockstep;
-use crate::steps::{Ending, Grip, How, Id, Look, New, Term, When};
+use crate::steps::{Ending, Grip, How, Id, Look, New, Said, Term, When};
+
+/// Texts to look for in errors: of a class, of a message in other letters, of a stall, a pattern
+/// that is none.
+const ERRORS: [&str; 4] = ["Oops", "BROKE", "stalled", "%"];
 
 impl Lockstep {
     pub(crate) fn record(&mut self, new: &New) -> Record {
@@ -22,7 +27,8 @@ impl Lockstep {
                     .expect("an id has 16 bytes"),
             ),
         };
-        let rich = |text: &str| new.rich.then(|| text.to_owned());
+        let trace_parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let has_tag = |n: &u8| new.tags & (1 << n) != 0;
         Record {
             id,
             job_type: type_name(new.job_type),
@@ -39,11 +45,11 @@ impl Lockstep {
             },
             max_attempts: 3,
             timeout: seconds(60),
-            correlation_id: rich("order 7"),
-            trace_parent: rich("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-            group: rich("tenant"),
+            correlation_id: new.correlation.map(|n| self.correlation(n)),
+            trace_parent: new.traced.then(|| trace_parent.to_owned()),
+            group: new.group.map(group),
             unique_key: new.key.map(|n| format!("key {n}")),
-            tags: rich("red, \"hot\"").into_iter().collect(),
+            tags: (0..3).filter(has_tag).map(tag).collect(),
             delivery: match new.at_most_once {
                 true => Delivery::AtMostOnce,
                 false => Delivery::AtLeastOnce,
@@ -77,6 +83,34 @@ impl Lockstep {
             n => from_newest(&self.ids, n),
         };
         numbers.iter().map(job).collect()
+    }
+
+    /// Returns the correlation id of this number: an order, or the id of a job.
+    fn correlation(&self, n: u8) -> String {
+        match n {
+            0 | 1 => format!("order {n}"),
+            n => self.jobs(&[n])[0].to_string(),
+        }
+    }
+
+    /// Returns when the job of this number was enqueued; now, if it never was.
+    fn moment(&self, n: u8) -> Timestamp {
+        let job = self.model.show(self.jobs(&[n])[0]);
+        job.map_or(self.clock.now(), |job| job.created_at)
+    }
+
+    /// Returns what a handler says; `None` before the first claim.
+    pub(crate) fn note(&self, said: &Said) -> Option<Note> {
+        let (_, Claimed { fence, .. }) = self.grip(said.grip)?;
+        let at = self.clock.now();
+        let progress = said.percent.map(|percent| {
+            let note = (percent > 50).then(|| format!("more than half: {percent}"));
+            Progress { percent, note, at }
+        });
+        let line = |number| LogLine { number, at, text: format!("line {number}") };
+        let lines = said.lines.into_iter().flat_map(|(first, many)| first..first + many);
+        let (checkpoint, log) = (said.checkpoint.map(json), lines.map(line).collect());
+        Some(Note { fence, progress, checkpoint, log })
     }
 
     pub(crate) fn fences(&self, grips: &[Grip]) -> Vec<Fence> {
@@ -117,9 +151,14 @@ impl Lockstep {
             live: look.live,
             queue: look.queue.map(queue_name),
             job_type: look.job_type.map(type_name),
+            group: look.group.map(group),
+            tag: look.tag.map(tag),
+            correlation_id: look.correlation.map(|n| self.correlation(n)),
+            since: look.since.map(|n| self.moment(n)),
+            until: look.until.map(|n| self.moment(n)),
+            error: look.error.map(|n| ERRORS[usize::from(n)].to_owned()),
             before: look.before.map(|n| self.jobs(&[n])[0]),
             limit: Some(look.limit),
-            ..Filter::default()
         }
     }
 
@@ -157,15 +196,15 @@ pub(crate) fn finish(one: &Ending, claimed: &Claimed) -> Finish {
     }
 }
 
-pub(crate) fn card(worker: u8, types: u8, priority: u16) -> WorkerCard {
+pub(crate) fn card(worker: u8, types: u8, priority: u16, quiet: bool) -> WorkerCard {
     let knows = |n: &u8| types & (1 << n) != 0;
     let settings = |n| TypeDefaults { priority, ..TypeDefaults::unknown(type_name(n)) };
     WorkerCard {
         worker: worker_id(worker),
         name: format!("host:{worker}:{priority}"),
-        queues: vec![(queue_name(0), 10)],
+        queues: vec![(queue_name(priority as u8), 10), (queue_name(0), 5)],
         types: (0..4).filter(knows).map(settings).collect(),
-        quiet: false,
+        quiet,
     }
 }
 
@@ -179,6 +218,15 @@ pub(crate) fn worker_id(n: u8) -> WorkerId {
 
 pub(crate) fn queue_name(n: u8) -> Name {
     Name::new("queue", &format!("q{n}")).expect("a plain name")
+}
+
+fn group(n: u8) -> String {
+    ["tenant", "Tenant", "tenant 2"][usize::from(n)].to_owned()
+}
+
+/// Tags that are parts of each other, and not of plain letters.
+fn tag(n: u8) -> String {
+    ["red", "red, \"hot\"", "Red"][usize::from(n)].to_owned()
 }
 
 pub(crate) fn type_name(n: u8) -> Name {

@@ -11,15 +11,19 @@ pub(crate) enum Step {
     Heartbeat { worker: u8, grips: Vec<Grip>, lease_s: u64 },
     CancelRequests(u8),
     Held(Vec<Grip>),
+    Note(Vec<Said>),
     Cancel(Vec<u8>),
     Retry(Vec<u8>),
     Discard(Vec<u8>),
     Reschedule(Vec<u8>, i64),
     Delete(Vec<u8>),
     Pause(u8, bool),
+    Clear { queue: u8, limit: usize },
     Show(u8),
+    Result(Vec<u8>),
     List(Look),
-    Register { worker: u8, types: u8, priority: u16 },
+    Workers,
+    Register { worker: u8, types: u8, priority: u16, quiet: bool },
     Leave(u8),
     Types(Vec<u8>),
     Lead { worker: u8, ttl_s: u64 },
@@ -45,8 +49,11 @@ pub(crate) struct New {
     pub(crate) key: Option<u8>,
     pub(crate) at_most_once: bool,
     pub(crate) bytes: usize,
-    /// With the rarer settings too.
-    pub(crate) rich: bool,
+    pub(crate) group: Option<u8>,
+    /// A bit for each tag.
+    pub(crate) tags: u8,
+    pub(crate) correlation: Option<u8>,
+    pub(crate) traced: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +100,16 @@ pub(crate) enum Grip {
     WrongJob(u8, u8),
 }
 
+/// What a handler says of its attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said {
+    pub(crate) grip: Grip,
+    pub(crate) percent: Option<u8>,
+    pub(crate) checkpoint: Option<u8>,
+    /// Lines: so many, from this number on.
+    pub(crate) lines: Option<(u32, u32)>,
+}
+
 /// The end of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
@@ -119,6 +136,14 @@ pub(crate) struct Look {
     pub(crate) live: bool,
     pub(crate) queue: Option<u8>,
     pub(crate) job_type: Option<u8>,
+    pub(crate) group: Option<u8>,
+    pub(crate) tag: Option<u8>,
+    pub(crate) correlation: Option<u8>,
+    /// Since the enqueue of this job.
+    pub(crate) since: Option<u8>,
+    /// Until the enqueue of this job.
+    pub(crate) until: Option<u8>,
+    pub(crate) error: Option<u8>,
     pub(crate) before: Option<u8>,
     pub(crate) limit: usize,
 }

@@ -72,7 +72,11 @@ pub(super) fn results(
         let state = state_of(found.place, found.detail, now);
         let result = found.result.as_deref().and_then(raw);
         let error = match (found.error, state) {
-            (None, State::Failed | State::Completed) => last_attempt(conn, *id)?.and_then(|a| a.1),
+            (None, State::Failed | State::Completed) => {
+                // When the last attempt went well, the log ends with what went wrong before.
+                let last = last_attempt(conn, *id)?.filter(|last| last.number == found.attempt);
+                last.and_then(|last| last.error)
+            }
             (error, _) => error,
         };
         results.push(Some(JobResult { id: *id, state, result, error }));
@@ -167,16 +171,25 @@ fn add_last_attempt(
 ) -> Result<(), Trouble> {
     let logged = last_attempt(conn, info.id)?;
     let here = (standing.worker != 0).then_some(standing.started_at).flatten();
-    let at = here.or(logged.as_ref().map(|(at, _)| *at));
+    let at = here.or(logged.as_ref().map(|last| last.started_at));
     info.last_attempt_at = at.map(Timestamp::from_us);
-    info.last_error = standing.error.clone().or(logged.and_then(|(_, failure)| failure));
+    info.last_error = standing.error.clone().or(logged.and_then(|last| last.error));
     Ok(())
 }
 
-/// Returns when the last attempt in the log began, and what it failed with.
-fn last_attempt(conn: &Connection, id: JobId) -> Result<Option<(i64, Option<Failure>)>, Trouble> {
+/// The last attempt in the log.
+struct Logged {
+    number: u32,
+    started_at: i64,
+    error: Option<Failure>,
+}
+
+fn last_attempt(conn: &Connection, id: JobId) -> Result<Option<Logged>, Trouble> {
     let mut statement = prepare(conn, "show", "last_attempt")?;
-    Ok(statement.query_row(params![id], |row| Ok((row.get(2)?, failure(row, 5)?))).optional()?)
+    let read = |row: &Row<'_>| {
+        Ok(Logged { number: row.get(0)?, started_at: row.get(2)?, error: failure(row, 5)? })
+    };
+    Ok(statement.query_row(params![id], read).optional()?)
 }
 
 fn add_progress(conn: &Connection, info: &mut JobInfo, whole: bool) -> Result<(), Trouble> {

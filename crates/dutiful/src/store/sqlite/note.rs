@@ -32,18 +32,16 @@ pub(super) fn note_one(txn: &Txn<'_>, one: &Note) -> Result<Held, Trouble> {
         let row = params![id, attempt, line.number, line.at.us(), line.text];
         prepare(txn.conn, "note", "log")?.execute(row)?;
     }
-    if let Some(last) = one.log.last() {
-        make_room(txn, one, last.number)?;
+    if !one.log.is_empty() {
+        make_room(txn, one)?;
     }
     Ok(Held::Yes)
 }
 
 /// Old lines of this attempt, and those of attempts long ago, go.
-fn make_room(txn: &Txn<'_>, one: &Note, last: u32) -> Result<(), Trouble> {
+fn make_room(txn: &Txn<'_>, one: &Note) -> Result<(), Trouble> {
     let (id, attempt) = (one.fence.id, one.fence.attempt);
-    if let Some(gone) = last.checked_sub(LOG_LINES_MAX).filter(|gone| *gone > 0) {
-        prepare(txn.conn, "note", "trim")?.execute(params![id, attempt, gone])?;
-    }
+    prepare(txn.conn, "note", "trim")?.execute(params![id, attempt, LOG_LINES_MAX])?;
     if let Some(gone) = attempt.checked_sub(LOG_ATTEMPTS_MAX).filter(|gone| *gone > 0) {
         prepare(txn.conn, "note", "forget")?.execute(params![id, gone])?;
     }

@@ -85,6 +85,23 @@ impl Model {
         })
     }
 
+    /// The jobs that wait in a queue: one `clear` takes no others.
+    pub(crate) fn waiting_in(&self, queue: &Name) -> Vec<JobId> {
+        let waits = |job: &Job| matches!(job.place, Place::Ready { .. } | Place::Scheduled { .. });
+        let here = self.jobs.iter().filter(|(_, job)| job.record.queue == *queue && waits(job));
+        here.map(|(id, _)| *id).collect()
+    }
+
+    /// Of the jobs that wait in a queue as many as asked for go without a trace, or all. Which of
+    /// them is the store's affair: the model is told.
+    ///
+    /// A limit of 0 counts as 1, for the answer 0 says that none waits.
+    pub(crate) fn clear(&mut self, queue: &Name, limit: usize, gone: &[JobId]) -> usize {
+        let number = self.waiting_in(queue).len().min(limit.max(1));
+        gone.iter().for_each(|id| self.erase(*id));
+        number
+    }
+
     /// Says whether the queue was the other way before.
     pub(crate) fn pause(&mut self, queue: &Name, paused: bool) -> bool {
         let queue = self.queues.entry(queue.clone()).or_default();

@@ -1,5 +1,7 @@
 //! `enqueue`: what becomes of jobs that are handed in.
 
+use std::collections::BTreeMap;
+
 use dutiful::store::{EnqueueOutcome, Enqueued};
 use dutiful::{Record, Timestamp};
 
@@ -33,6 +35,9 @@ impl Model {
             crashes: 0,
             place: self.first_place(asked_for),
             log: Vec::new(),
+            progress: None,
+            checkpoint: None,
+            lines: BTreeMap::new(),
         };
         self.jobs.insert(record.id, job);
         self.queues.entry(record.queue.clone()).or_default().counted = true;

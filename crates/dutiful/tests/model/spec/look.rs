@@ -1,7 +1,7 @@
-//! `show` and `list`: what can be seen of a job.
+//! `show`, `result` and `list`: what can be seen of a job.
 
 use dutiful::store::DeadReason;
-use dutiful::{AttemptInfo, AttemptOutcome, Filter, JobId, JobInfo, State, Timestamp};
+use dutiful::{AttemptInfo, AttemptOutcome, Filter, JobId, JobInfo, JobResult, State, Timestamp};
 use serde_json::value::RawValue;
 
 use super::{Dead, Done, Job, Lease, Model, Outcome, Place, Wait};
@@ -14,23 +14,28 @@ impl Model {
         attempts.extend(job.last_attempt());
         for one in &mut attempts {
             one.worker_name = self.workers.get(&one.worker).map(|worker| worker.name.clone());
+            one.log = self.lines_of(id, one.number);
         }
         let payload = Some(raw(&job.record.payload));
         let result = job.result().map(raw);
-        Some(JobInfo { payload, result, attempts, ..self.brief(id, job) })
+        let checkpoint = job.checkpoint.as_deref().map(raw);
+        Some(JobInfo { payload, result, checkpoint, attempts, ..self.brief(id, job) })
+    }
+
+    /// Returns how these jobs ended, or where they stand meanwhile.
+    pub(crate) fn result(&self, ids: &[JobId]) -> Vec<Option<JobResult>> {
+        let result = |id: &JobId| {
+            let job = self.jobs.get(id)?;
+            let (state, error) = (job.state(self.now), job.error());
+            Some(JobResult { id: *id, state, result: job.result().map(raw), error })
+        };
+        ids.iter().map(result).collect()
     }
 
     /// Returns all jobs that fit, newest first; pages are cut from this.
     pub(crate) fn list(&self, filter: &Filter) -> Vec<JobInfo> {
-        let fits = |(id, job): &(&JobId, &Job)| {
-            let state = job.state(self.now);
-            filter.before.is_none_or(|before| **id < before)
-                && filter.state.is_none_or(|wanted| wanted == state)
-                && !(filter.live && state.is_final())
-                && filter.queue.as_ref().is_none_or(|queue| *queue == job.record.queue)
-                && filter.job_type.as_ref().is_none_or(|one| *one == job.record.job_type)
-        };
-        self.jobs.iter().rev().filter(fits).map(|(id, job)| self.brief(*id, job)).collect()
+        let all = self.jobs.iter().rev().map(|(id, job)| self.brief(*id, job));
+        all.filter(|job| fits(job, filter)).collect()
     }
 
     /// Returns what lists show of a job: all but its payload, result and attempts.
@@ -63,7 +68,7 @@ impl Model {
             last_error: job.last_error(),
             dead_reason: job.dead_reason(),
             result: None,
-            progress: None,
+            progress: job.progress.clone(),
             checkpoint: None,
             attempts: Vec::new(),
         }
@@ -115,6 +120,14 @@ impl Job {
         }
     }
 
+    /// What the last attempt failed with, while the job stands where that attempt left it.
+    fn error(&self) -> Option<dutiful::Failure> {
+        match &self.place {
+            Place::Scheduled { wait: Wait::Retry, .. } => self.log.last()?.error.clone(),
+            _ => self.last_attempt()?.error,
+        }
+    }
+
     /// What the job's last attempt failed with; while one runs, or when it went well, what the one
     /// before failed with.
     fn last_error(&self) -> Option<dutiful::Failure> {
@@ -160,6 +173,27 @@ impl Job {
             log,
         })
     }
+}
+
+/// Whether a job meets all that the filter asks. The text of an error is found anywhere in it, in
+/// upper or lower case; all other texts are whole, and as they were given.
+fn fits(job: &JobInfo, filter: &Filter) -> bool {
+    let has_text = |text: &String| {
+        let text = text.to_lowercase();
+        let error = job.last_error.iter().flat_map(|error| [&error.class, &error.message]);
+        error.into_iter().any(|said| said.to_lowercase().contains(&text))
+    };
+    filter.before.is_none_or(|before| job.id < before)
+        && filter.state.is_none_or(|wanted| wanted == job.state)
+        && !(filter.live && job.state.is_final())
+        && filter.queue.as_ref().is_none_or(|queue| *queue == job.queue)
+        && filter.job_type.as_ref().is_none_or(|one| *one == job.job_type)
+        && filter.group.as_ref().is_none_or(|group| Some(group) == job.group.as_ref())
+        && filter.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
+        && filter.correlation_id.as_ref().is_none_or(|one| *one == job.correlation_id)
+        && filter.since.is_none_or(|since| job.created_at >= since)
+        && filter.until.is_none_or(|until| job.created_at < until)
+        && filter.error.as_ref().is_none_or(has_text)
 }
 
 fn raw(bytes: &[u8]) -> Box<RawValue> {

@@ -9,6 +9,7 @@ mod claim;
 mod enqueue;
 mod finish;
 mod look;
+mod note;
 mod numbers;
 mod presence;
 
@@ -16,7 +17,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dutiful::store::{DeadReason, Failure};
-use dutiful::{AttemptInfo, Fence, JobId, Name, Record, Timestamp, TypeDefaults, WorkerId};
+use dutiful::{
+    AttemptInfo, Fence, JobId, LogLine, Name, Progress, Record, Timestamp, TypeDefaults, WorkerId,
+};
 
 /// A clock that goes back by less than this is not believed.
 const JUMP: Duration = Duration::from_secs(1);
@@ -53,6 +56,12 @@ pub(crate) struct Job {
     pub(crate) place: Place,
     /// The attempts that ended, but for the one that the place tells of.
     log: Vec<AttemptInfo>,
+    /// What its handlers said last of how far it has come.
+    progress: Option<Progress>,
+    /// What its handlers kept for the next attempt.
+    checkpoint: Option<Vec<u8>>,
+    /// What its handlers logged, by the numbers of the attempt and the line.
+    lines: BTreeMap<(u32, u32), LogLine>,
 }
 
 /// Where a job stands; its state follows from this and the time.
@@ -136,9 +145,12 @@ struct Queue {
 
 struct Worker {
     name: String,
+    queues: BTreeMap<Name, usize>,
     types: Vec<Name>,
+    quiet: bool,
+    started_at: Timestamp,
     beat_at: Timestamp,
-    stopped: bool,
+    stopped_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy)]

@@ -82,7 +82,8 @@ impl Model {
     /// The types of pending jobs that no worker alive serves.
     fn foreign(&self) -> Vec<Name> {
         let silent = self.now.minus(SILENT);
-        let alive = |worker: &&super::Worker| !worker.stopped && worker.beat_at >= silent;
+        let alive =
+            |worker: &&super::Worker| worker.stopped_at.is_none() && worker.beat_at >= silent;
         let served: Vec<_> =
             self.workers.values().filter(alive).flat_map(|worker| &worker.types).collect();
         let pending = self.jobs.values().filter(|job| matches!(job.place, Place::Ready { .. }));

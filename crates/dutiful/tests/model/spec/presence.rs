@@ -1,12 +1,16 @@
-//! What workers say of themselves and of what they hold: beats, leases, types, remembered effects.
+//! What workers say of themselves and of what they hold, and who asks for it: beats, leases, types,
+//! remembered effects, the list of workers.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use dutiful::store::{Beat, HeartbeatRequest, Held, Once, OnceRequest, WorkerCard};
-use dutiful::{Fence, JobId, Name, TypeDefaults, WorkerId};
+use dutiful::{Fence, JobId, Name, Timestamp, TypeDefaults, WorkerId, WorkerInfo, WorkerState};
 
-use super::{Model, Place, Remembered, Worker};
+use super::{Lease, Model, Place, Remembered, Worker};
 
+/// A worker without a beat for longer may be silent.
+const SILENT: Duration = Duration::from_secs(60);
 const NOT_HELD: Beat = Beat { held: Held::Lost, cancel: false };
 
 impl Model {
@@ -41,19 +45,68 @@ impl Model {
         fences.iter().map(|fence| yes_if(self.lease(*fence).is_some())).collect()
     }
 
-    /// A worker says who it is; the settings of its types are from now on as it says.
+    /// A worker says who it is, again when something of that changes: it started when it said so
+    /// first. The settings of its types are from now on as it says.
     pub(crate) fn register(&mut self, card: &WorkerCard) {
-        let types = card.types.iter().map(|one| one.job_type.clone()).collect();
-        let (name, beat_at) = (card.name.clone(), self.now);
-        self.workers.insert(card.worker, Worker { name, types, beat_at, stopped: false });
+        let known = self.workers.get(&card.worker);
+        let worker = Worker {
+            name: card.name.clone(),
+            queues: card.queues.iter().cloned().collect(),
+            types: card.types.iter().map(|one| one.job_type.clone()).collect(),
+            quiet: card.quiet,
+            started_at: known.map_or(self.now, |known| known.started_at),
+            beat_at: self.now,
+            stopped_at: None,
+        };
+        self.workers.insert(card.worker, worker);
         self.types.extend(card.types.iter().map(|one| (one.job_type.clone(), one.clone())));
     }
 
     /// It no longer serves anybody, and everybody knows.
     pub(crate) fn leave(&mut self, worker: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&worker) {
-            worker.stopped = true;
+            worker.stopped_at = Some(self.now);
         }
+    }
+
+    /// Who is on record: first those that did not stop, of each the latest to start first.
+    pub(crate) fn workers(&self) -> Vec<WorkerInfo> {
+        let mut all: Vec<_> = self.workers.iter().map(|(id, one)| self.worker(*id, one)).collect();
+        all.sort_by_key(|one| (one.stopped_at.is_some(), Reverse(one.started_at), one.id.0));
+        all
+    }
+
+    /// One that was not heard of lately is silent, unless a lease of its own is good still: with
+    /// long leases there are few beats.
+    fn worker(&self, id: WorkerId, one: &Worker) -> WorkerInfo {
+        let leases: Vec<Timestamp> = self.leases_of(id).map(|lease| lease.until).collect();
+        let is_covered = leases.iter().any(|until| *until >= self.now);
+        let was_heard = self.now.since(one.beat_at) <= SILENT;
+        WorkerInfo {
+            id,
+            name: one.name.clone(),
+            pid: std::process::id(),
+            queues: one.queues.clone(),
+            types: one.types.clone(),
+            started_at: one.started_at,
+            beat_at: one.beat_at,
+            stopped_at: one.stopped_at,
+            running: leases.len() as u64,
+            quiet: one.quiet,
+            state: match one.stopped_at {
+                Some(_) => WorkerState::Stopped,
+                None if was_heard || is_covered => WorkerState::Alive,
+                None => WorkerState::Silent,
+            },
+        }
+    }
+
+    fn leases_of(&self, worker: WorkerId) -> impl Iterator<Item = &Lease> {
+        let leases = self.jobs.values().filter_map(|job| match &job.place {
+            Place::Lease(lease) => Some(lease),
+            _ => None,
+        });
+        leases.filter(move |lease| lease.worker == worker)
     }
 
     /// What is known of these types; of the others nothing.
@@ -112,7 +165,7 @@ impl Model {
 
     /// Whether an attempt may still speak: it holds its lease, or is at-most-once and has not said
     /// yet how it went.
-    fn is_alive(&mut self, fence: Fence) -> bool {
+    pub(super) fn is_alive(&mut self, fence: Fence) -> bool {
         self.lease(fence).is_some() || self.unheard(fence).is_some()
     }
 }

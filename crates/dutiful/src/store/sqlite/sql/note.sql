@@ -19,8 +19,10 @@ ON CONFLICT (id) DO UPDATE SET attempt = excluded.attempt, checkpoint = excluded
 INSERT OR IGNORE INTO dutiful_log (id, attempt, number, logged_at, line)
 VALUES (?1, ?2, ?3, ?4, ?5)
 
--- :trim ?1 id, attempt, ?3 the last number that makes room
-DELETE FROM dutiful_log WHERE id = ?1 AND attempt = ?2 AND number <= ?3
+-- :trim ?1 id, attempt, ?3 how many lines stay; counted from the last line there is, for those just
+-- written may be older ones
+DELETE FROM dutiful_log WHERE id = ?1 AND attempt = ?2 AND number <=
+    (SELECT max(number) FROM dutiful_log WHERE id = ?1 AND attempt = ?2) - ?3
 
 -- :forget ?1 id, ?2 the last attempt that makes room
 DELETE FROM dutiful_log WHERE id = ?1 AND attempt <= ?2
