@@ -90,7 +90,8 @@ impl Model {
             }
             let until = self.lease(fence).expect("it expired").until;
             let is_it = |suspect: &&Suspect| (suspect.fence, suspect.until) == (fence, until);
-            let before = self.suspects.iter().find(is_it);
+            // A first sight in the future is of the time before the clock went back.
+            let before = self.suspects.iter().find(is_it).filter(|one| one.first_seen <= self.now);
             let first_seen = before.map_or(self.now, |suspect| suspect.first_seen);
             seen.push(Suspect { fence, until, first_seen });
             if self.now.since(first_seen) >= ask.patience && rescued.len() < ask.limit {
