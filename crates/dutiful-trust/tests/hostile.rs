@@ -150,7 +150,7 @@ fn damage_records(path: &Path) -> rusqlite::Result<()> {
              CAST(payload AS BLOB) FROM bad;
          INSERT INTO dutiful_ready SELECT 'default', 10, -1, id, type, 0, 0, -2, -1 FROM bad;
          INSERT INTO dutiful_worker SELECT 5, CAST(x'FF' AS TEXT), -1, '{', 'no json', -1, 1 << 60,
-             NULL;
+             NULL, 7;
          INSERT INTO dutiful_queue VALUES (CAST(x'FF' AS TEXT), 1);
          COMMIT;",
     )

@@ -64,7 +64,7 @@ pub(crate) fn any_ask() -> impl Strategy<Value = Ask> {
         1 => vec((queue(), room(), room()), 0..4),
     ];
     let types = prop_oneof![3 => Just(0b0111u8), 1 => Just(0b1111), 1 => 0..16u8];
-    let lease_s = prop_oneof![4 => Just(30u64), 1 => Just(2), 1 => Just(90_000)];
+    let lease_s = prop_oneof![4 => Just(30u64), 1 => Just(10), 1 => Just(90_000)];
     let bytes = prop_oneof![4 => Just(usize::MAX), 1 => 0..300usize];
     (worker(), lanes, types, lease_s, (room(), bytes, room())).prop_map(
         |(worker, lanes, types, lease_s, (limit, bytes, crashed))| Ask {
