@@ -77,8 +77,8 @@ pub(crate) struct Ids {
 /// Which jobs to list.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Only jobs in this state (pending, scheduled, active, failed, completed, dead, …)
-    #[arg(long, value_parser = input::state)]
+    /// Only jobs in this state
+    #[arg(long, value_parser = input::StateParser)]
     state: Option<State>,
     #[command(flatten)]
     which: Which,
