@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use dutiful::Delivery;
+use dutiful::{ATTEMPTS_MAX, Delivery, InvalidJob, Name, PRIORITY_MAX, TIMEOUT_MAX, TypeDefaults};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -50,6 +50,12 @@ pub(crate) struct WorkerConfig {
     pub(crate) poll: Option<Duration>,
     /// Dead after so many crashes in a row; 0 is never.
     pub(crate) crashes_max: Option<u32>,
+    /// How long completed and cancelled jobs are kept.
+    #[serde(default, deserialize_with = "maybe_duration")]
+    pub(crate) keep_completed: Option<Duration>,
+    /// How long dead jobs are kept.
+    #[serde(default, deserialize_with = "maybe_duration")]
+    pub(crate) keep_dead: Option<Duration>,
     /// Where to answer probes and metrics.
     pub(crate) listen: Option<String>,
     /// By weight, or the first queue first.
@@ -91,7 +97,7 @@ pub(crate) struct HandlerConfig {
     /// A handler behind HTTP; not in this version.
     pub(crate) url: Option<toml::Value>,
     /// How long one attempt may run.
-    #[serde(default, deserialize_with = "maybe_duration")]
+    #[serde(default, deserialize_with = "maybe_timeout")]
     pub(crate) timeout: Option<Duration>,
     /// Failures after which a job is dead.
     pub(crate) max_attempts: Option<i64>,
@@ -137,6 +143,28 @@ impl Config {
 }
 
 impl HandlerConfig {
+    /// Returns the settings of the jobs of this type, where an enqueue says nothing.
+    pub(crate) fn defaults(&self, name: &str) -> Result<TypeDefaults, InvalidJob> {
+        let mut defaults = TypeDefaults::unknown(Name::new("type", name)?);
+        defaults.queue = Name::new("queue", &self.queue)?;
+        defaults.delivery = self.delivery;
+        if let Some(given) = self.priority {
+            let priority = u16::try_from(given).ok().filter(|priority| *priority <= PRIORITY_MAX);
+            defaults.priority = priority.ok_or(InvalidJob::Priority(given))?;
+        }
+        if let Some(given) = self.max_attempts {
+            let attempts = u32::try_from(given).ok().filter(|n| (1..=ATTEMPTS_MAX).contains(n));
+            defaults.max_attempts = attempts.ok_or(InvalidJob::MaxAttempts(given))?;
+        }
+        if let Some(given) = self.timeout {
+            if given < Duration::from_millis(1) || given > TIMEOUT_MAX {
+                return Err(InvalidJob::Timeout(format!("{given:?}")));
+            }
+            defaults.timeout = given;
+        }
+        Ok(defaults)
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.url.is_some() {
             return Err("has a url, and this version runs commands only; \
@@ -199,7 +227,12 @@ fn default_snooze() -> Duration {
 
 fn plain_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
-    input::timeout(&text).map_err(D::Error::custom)
+    input::duration(&text).map_err(D::Error::custom)
+}
+
+fn maybe_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    input::timeout(&text).map(Some).map_err(D::Error::custom)
 }
 
 fn maybe_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
@@ -259,6 +292,7 @@ mod tests {
             ("[handlers.a]\ncommand = [\"x\"]\ndiscard_exit = 0", "0 is not an exit code"),
             ("[handlers.a]\ncommand = [\"x\"]\ndiscard_exit = 3\nsnooze_exit = [3]", "choose one"),
             ("[handlers.a]\ncommand = [\"x\"]\nenv = { DUTIFUL_JOB_ID = \"1\" }", "sets DUTIFUL_"),
+            ("[worker]\nkeep_dead = \"-5d\"", "is not a duration such as 500ms"),
             ("[worker]\norder = \"random\"", "unknown variant `random`"),
         ] {
             let error = read(text).expect_err(text);

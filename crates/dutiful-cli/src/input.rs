@@ -1,7 +1,9 @@
 //! Values that people type: durations, states, ids, times; a bad one is told with what is right.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use dutiful::{Clock, InvalidJob, JobId, State, Timestamp};
 
 /// Units of a duration, and how many ms each has.
@@ -64,8 +66,30 @@ pub(crate) fn past(text: &str) -> Result<Timestamp, String> {
     })
 }
 
+/// Reads the name of a state, and tells shells which there are.
+#[derive(Clone)]
+pub(crate) struct StateParser;
+
+impl TypedValueParser for StateParser {
+    type Value = State;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<State, clap::Error> {
+        let text = StringValueParser::new();
+        text.try_map(|text| state(&text)).parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(State::ALL.iter().map(|state| PossibleValue::new(state.as_str()))))
+    }
+}
+
 /// Parses the name of a state.
-pub(crate) fn state(text: &str) -> Result<State, String> {
+fn state(text: &str) -> Result<State, String> {
     text.parse()
 }
 

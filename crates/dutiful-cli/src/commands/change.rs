@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use dutiful::{Change, Client, JobId, Verb};
+use dutiful::{Change, Client, JobId, State, Verb};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -45,14 +45,14 @@ pub(crate) async fn run(client: &Client, verb: Verb, ids: Vec<JobId>, json: bool
     match refused.as_slice() {
         [] => Ok(ExitCode::SUCCESS),
         [(id, change)] if changes.len() == 1 => {
-            Err(Failure::failed(format!("{} job {id}: {}", infinitive(verb), reason(change))))
+            Err(Failure::failed(format!("{} job {id}: {}", infinitive(verb), reason(verb, change))))
         }
         [(id, change), ..] => Err(Failure::failed(format!(
             "{} {} of {} jobs; the first is {id}: {}",
             infinitive(verb),
             refused.len(),
             changes.len(),
-            reason(change)
+            reason(verb, change)
         ))),
     }
 }
@@ -73,6 +73,9 @@ fn print_json(changes: &[(JobId, Change)]) -> Result<(), Failure> {
 }
 
 fn print_lines(verb: Verb, changes: &[(JobId, Change)]) -> Result<(), Failure> {
+    if changes.is_empty() {
+        return output::line("no such jobs");
+    }
     for (id, change) in changes {
         match change {
             Change::Done => output::line(format!("{} {id}", participle(verb)))?,
@@ -81,7 +84,7 @@ fn print_lines(verb: Verb, changes: &[(JobId, Change)]) -> Result<(), Failure> {
             }
             // A single refusal is the sentence on stderr already.
             _ if changes.len() == 1 => {}
-            refused => output::line(format!("left {id} as it is: {}", reason(refused)))?,
+            refused => output::line(format!("left {id} as it is: {}", reason(verb, refused)))?,
         }
     }
     Ok(())
@@ -91,12 +94,21 @@ fn is_fine(change: &Change) -> bool {
     matches!(change, Change::Done | Change::Requested)
 }
 
-fn reason(change: &Change) -> String {
+fn reason(verb: Verb, change: &Change) -> String {
     match change {
         Change::NotFound => {
             "the store does not know it (deleted, pruned, or another store)".to_owned()
         }
-        Change::Refused { state } => format!("it is {state}, in which this is not possible"),
+        Change::Refused { state: state @ State::Active } => match verb {
+            Verb::Delete => format!("it is {state}; cancel it first"),
+            _ => format!("it is {state}; wait for its end, or cancel it first"),
+        },
+        Change::Refused { state } => match verb {
+            Verb::Cancel => format!("it is {state} and has ended already"),
+            Verb::Retry => format!("it is {state}, and only dead, failed or cancelled jobs are"),
+            Verb::Discard => format!("it is {state}, and only dead jobs are"),
+            _ => format!("it is {state}, in which this is not possible"),
+        },
         Change::Conflict { holder } => format!(
             "its unique key is taken by the live job {holder}; wait for that one or cancel it"
         ),

@@ -17,6 +17,8 @@ use crate::{input, output};
 
 /// Most bytes of a payload that are read from standard input, so that its true size can be told.
 const STDIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Most characters of why a line is bad, which may quote all of the line.
+const REASON_SHOWN: usize = 300;
 
 /// The arguments of `dutiful enqueue`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +36,10 @@ Examples:
 A line of --batch is one job, {\"type\":\"send_email\",\"payload\":{…}}, and may have: id, queue, priority,
 scheduled_for, delay_ms, max_attempts, timeout_ms, correlation_id, trace_parent, group, unique_key,
 tags, delivery. Lines are stored 1000 at a time, each chunk only when all of its lines are good.
-Sending lines again is harmless when they carry ids.")]
+Sending lines again is harmless when they carry ids.
+
+What is not said comes from [handlers.TYPE] in dutiful.toml, else from what the last worker of the
+type declared, else: queue default, priority 10, 3 attempts, 15 minutes each.")]
 pub(crate) struct Args {
     /// Which handler runs it
     #[arg(value_name = "TYPE", required_unless_present = "batch", conflicts_with = "batch")]
@@ -129,10 +134,32 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
         (_, Some(file)) => many(&file, &settings).await,
         (Some(job_type), None) => {
             let payload = payload(args.payload).await?;
-            one(&job_type, payload, args.settings.settings(), &settings).await
+            let mut job = args.settings.settings();
+            declared(&job_type, &mut job, &settings)?;
+            one(&job_type, payload, job, &settings).await
         }
         (None, None) => Err(Failure::usage("enqueue: name a type, or a file with --batch")),
     }
+}
+
+/// Gives a job what dutiful.toml declares for its type, where the job itself says nothing. The
+/// store learns that from the first worker, and jobs enqueued before must not be other ones.
+fn declared(
+    job_type: &str,
+    job: &mut dutiful::Settings,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let Some(handler) = settings.config.handlers.get(job_type) else { return Ok(()) };
+    let known = handler.defaults(job_type).map_err(|why| {
+        let file = settings.config_file.display();
+        Failure::usage(format!("read {file}: [handlers.{job_type}]: {why}"))
+    })?;
+    job.queue.get_or_insert_with(|| known.queue.to_string());
+    job.priority.get_or_insert(known.priority.into());
+    job.max_attempts.get_or_insert(known.max_attempts.into());
+    job.timeout.get_or_insert(known.timeout);
+    job.delivery.get_or_insert(known.delivery);
+    Ok(())
 }
 
 async fn payload(text: String) -> Result<Vec<u8>, Failure> {
@@ -207,7 +234,12 @@ async fn many(file: &Path, settings: &Settings) -> Answer {
     let mut tally = Tally::default();
     while let Some(chunk) = chunks.recv().await {
         let stored = match chunk {
-            Ok(chunk) => store(&client, chunk, file, &bar).await,
+            Ok(mut chunk) => {
+                for job in &mut chunk.jobs {
+                    declared(&job.job_type, &mut job.settings, settings)?;
+                }
+                store(&client, chunk, file, &bar).await
+            }
             Err(bad) => Err(refused(bad, file)),
         };
         match stored {
@@ -251,7 +283,8 @@ async fn store(
 }
 
 fn refused(bad: BadLine, file: &Path) -> Failure {
-    Failure::usage(format!("read line {} of {}: {}", bad.number, name(file), bad.reason))
+    let reason = output::short(&bad.reason, REASON_SHOWN);
+    Failure::usage(format!("read line {} of {}: {reason}", bad.number, name(file)))
 }
 
 /// Where the lines of a batch come from.

@@ -77,8 +77,8 @@ pub(crate) struct Ids {
 /// Which jobs to list.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Only jobs in this state (pending, scheduled, active, failed, completed, dead, …)
-    #[arg(long, value_parser = input::state)]
+    /// Only jobs in this state
+    #[arg(long, value_parser = input::StateParser)]
     state: Option<State>,
     #[command(flatten)]
     which: Which,
@@ -200,8 +200,9 @@ fn print_page(page: &Page) -> Result<(), Failure> {
     if page.jobs.is_empty() && page.next.is_none() {
         return output::line("no such jobs");
     }
-    let mut table =
-        output::table(["id", "type", "queue", "state", "attempt", "scheduled for", "last error"]);
+    let heads =
+        ["id", "type", "queue", "state", "attempt", "failed", "scheduled for", "last error"];
+    let mut table = output::table(heads);
     for job in &page.jobs {
         let error = job.last_error.as_ref();
         let error =
@@ -211,7 +212,8 @@ fn print_page(page: &Page) -> Result<(), Failure> {
             Cell::new(&job.job_type),
             Cell::new(&job.queue),
             Cell::new(job.state),
-            Cell::new(format!("{} of {}", job.attempt, job.max_attempts)),
+            output::count(job.attempt.into()),
+            Cell::new(format!("{} of {}", job.failures, job.max_attempts)),
             Cell::new(job.scheduled_for),
             Cell::new(error.unwrap_or_default()),
         ]);
@@ -256,7 +258,7 @@ fn print_job(job: &JobInfo) -> Result<(), Failure> {
         ("scheduled for", job.scheduled_for.to_string()),
         ("attempt", format!("{} ({} failed of {})", job.attempt, job.failures, job.max_attempts)),
         ("crashes", job.crashes.to_string()),
-        ("timeout", format!("{} ms", job.timeout_ms)),
+        ("timeout", span(job.timeout_ms)),
         ("correlation id", output::plain(&job.correlation_id)),
     ];
     let optional = [
@@ -282,6 +284,13 @@ fn print_job(job: &JobInfo) -> Result<(), Failure> {
     job.attempts.iter().try_for_each(print_attempt)
 }
 
+/// Returns a time as the flags take it.
+fn span(ms: u64) -> String {
+    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let whole = units.iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{ms}ms"), |(name, unit)| format!("{}{name}", ms / unit))
+}
+
 fn progress(progress: &dutiful::Progress) -> String {
     let note = output::plain(progress.note.as_deref().unwrap_or_default());
     format!("{} % {note}", progress.percent)
@@ -289,8 +298,11 @@ fn progress(progress: &dutiful::Progress) -> String {
 
 fn print_attempt(attempt: &AttemptInfo) -> Result<(), Failure> {
     let worker = attempt.worker_name.as_deref().unwrap_or("an unknown worker");
-    let error = attempt.error.as_ref().map(|e| format!(": {}: {}", e.class, e.message));
     let outcome = serde_json::to_value(attempt.outcome).unwrap_or_default();
+    let error = attempt.error.as_ref().map(|e| match &e.class {
+        class if outcome.as_str() == Some(class.as_str()) => format!(": {}", e.message),
+        class => format!(": {class}: {}", e.message),
+    });
     output::line(format!(
         "attempt {:<8}{} on {}, {}{}",
         attempt.number,

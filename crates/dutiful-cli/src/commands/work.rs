@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dutiful::{
-    ATTEMPTS_MAX, Client, Context, HandlerError, InvalidJob, Name, PRIORITY_MAX, Report, Retry,
-    TIMEOUT_MAX, TypeDefaults, Worker,
+    Client, Context, HandlerError, Name, Report, Retention, Retry, TypeDefaults, Worker,
 };
 use dutiful_server::Served;
 use serde_json::value::RawValue;
@@ -43,8 +42,10 @@ dutiful.toml declares what runs:
                               # snooze_exit, snooze_for, env = { KEY = \"value\" }
   [queues.mail]               # also: weight
   slots = 20
-  [worker]                    # also: slots, lease, poll, crashes_max, order = \"strict\", listen
-  grace = \"25s\"
+  [worker]                    # also: slots, lease, poll, crashes_max, order = \"strict\", listen,
+  grace = \"25s\"             # keep_completed (7d), keep_dead (90d)
+
+`dutiful enqueue` gives a job what stands here for its type; jobs that are stored keep what they have.
 
 The payload comes on standard input; the environment has PATH, HOME, LANG, LC_ALL, TZ, TMPDIR, USER,
 what `env` adds, and DUTIFUL_JOB_ID, _JOB_TYPE, _QUEUE, _ATTEMPT, _MAX_ATTEMPTS, _IDEMPOTENCY_KEY,
@@ -140,6 +141,9 @@ async fn until_signal(client: &Client, queues: &BTreeMap<String, QueueConfig>, j
         output::note(format!("working on {} of {place}; Ctrl-C stops", names.join(", ")));
     }
     dutiful::shutdown_signal().await;
+    if !json {
+        output::note("stopping: running jobs may end within the grace; a second signal kills them");
+    }
 }
 
 /// A handler, checked and ready to run.
@@ -172,7 +176,7 @@ fn handlers(settings: &Settings) -> Result<Vec<Handler>, Failure> {
 }
 
 fn handler(name: &str, config: &HandlerConfig) -> Result<Handler, String> {
-    let defaults = defaults(name, config).map_err(|error| error.to_string())?;
+    let defaults = config.defaults(name).map_err(|error| error.to_string())?;
     let (program, args) = config.command.split_first().ok_or("it names no program")?;
     let program =
         process::find(program).map_err(|why| format!("{why}; install it or mend the command"))?;
@@ -185,27 +189,6 @@ fn handler(name: &str, config: &HandlerConfig) -> Result<Handler, String> {
         snooze_exit: config.snooze_exit.clone(),
         snooze_for: config.snooze_for,
     })
-}
-
-fn defaults(name: &str, config: &HandlerConfig) -> Result<TypeDefaults, InvalidJob> {
-    let mut defaults = TypeDefaults::unknown(Name::new("type", name)?);
-    defaults.queue = Name::new("queue", &config.queue)?;
-    defaults.delivery = config.delivery;
-    if let Some(given) = config.priority {
-        let priority = u16::try_from(given).ok().filter(|priority| *priority <= PRIORITY_MAX);
-        defaults.priority = priority.ok_or(InvalidJob::Priority(given))?;
-    }
-    if let Some(given) = config.max_attempts {
-        let attempts = u32::try_from(given).ok().filter(|n| (1..=ATTEMPTS_MAX).contains(n));
-        defaults.max_attempts = attempts.ok_or(InvalidJob::MaxAttempts(given))?;
-    }
-    if let Some(given) = config.timeout {
-        if given < Duration::from_millis(1) || given > TIMEOUT_MAX {
-            return Err(InvalidJob::Timeout(format!("{given:?}")));
-        }
-        defaults.timeout = given;
-    }
-    Ok(defaults)
 }
 
 /// Returns the queues to serve: those of dutiful.toml and of its handlers, or those of the flags.
@@ -289,6 +272,11 @@ fn worker(
     if let Some(poll) = config.poll {
         worker = worker.poll(poll);
     }
+    let kept = Retention::default();
+    worker = worker.retention(Retention {
+        completed: config.keep_completed.unwrap_or(kept.completed),
+        dead: config.keep_dead.unwrap_or(kept.dead),
+    });
     if let Some(crashes_max) = config.crashes_max {
         worker = worker.crashes_max(crashes_max);
     }

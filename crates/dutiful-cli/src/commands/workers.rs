@@ -51,6 +51,9 @@ async fn list(client: &Client, all: bool, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(&Listing { workers });
     }
+    if workers.is_empty() {
+        return output::line(if all { "no worker is on record" } else { "no worker runs" });
+    }
     let heads = ["worker", "state", "running", "queues", "types", "started", "last heard of"];
     let mut table = output::table(heads);
     for one in &workers {

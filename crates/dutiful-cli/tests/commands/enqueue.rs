@@ -56,6 +56,32 @@ fn stores_every_setting_of_the_flags() {
 }
 
 #[test]
+fn takes_from_the_file_what_is_not_said_even_before_a_worker_ran() {
+    let place = Place::with(
+        "[handlers.t]\ncommand = [\"true\"]\nqueue = \"mail\"\npriority = 3\nmax_attempts = 7\n\
+         timeout = \"90s\"\ndelivery = \"at_most_once\"\n",
+    );
+    let line = format!("{{\"type\":\"t\",\"payload\":1,\"id\":\"{ID}\"}}");
+    place.json_with(&["enqueue", "--batch", "-"], &line);
+    let wanted = json!({
+        "queue": "mail", "priority": 3, "max_attempts": 7, "timeout_ms": 90_000,
+        "delivery": "at_most_once",
+    });
+    for id in [ID.to_owned(), place.enqueue(&["t"])] {
+        let job = place.show(&id);
+        for (name, value) in wanted.as_object().unwrap() {
+            assert_eq!(&job[name], value, "{name}");
+        }
+    }
+    let said = place.show(&place.enqueue(&["t", "--queue", "other", "--priority", "5"]));
+    assert_eq!((&said["queue"], &said["priority"]), (&json!("other"), &json!(5)));
+    assert_eq!(place.show(&place.enqueue(&["else"]))["queue"], "default");
+    assert_eq!(place.work()["completed"], 2, "what was enqueued before is served");
+    place.write("dutiful.toml", "[handlers.t]\ncommand = [\"true\"]\npriority = 1001\n");
+    place.fails(2, &["enqueue", "t"], "[handlers.t]: the priority 1001 is not within");
+}
+
+#[test]
 fn passes_the_payload_as_the_bytes_it_came_as() {
     let place = Place::new();
     let payload = r#"{ "n":1.00000000000000000001,"big":123456789012345678901234567890 }"#;
@@ -128,6 +154,9 @@ fn names_the_bad_line_and_how_many_are_stored() {
         assert!(sentence.contains("the first 1000 jobs are stored"), "{sentence}");
         assert_eq!(place.count("pending"), 1000);
     }
+    let long = "y".repeat(100_000);
+    let ran = place.run_with(&["enqueue", "--batch", "-"], &format!("\"{long}\""));
+    assert!(ran.code == Some(2) && ran.stderr.len() < 1000, "{} bytes", ran.stderr.len());
     lines.truncate(0);
     lines.extend(["{\"type\":\"t\",\"payload\":1}", "nonsense"]);
     place.fails_with(2, &["enqueue", "--batch", "-"], &lines.join("\n"), "nothing is stored");

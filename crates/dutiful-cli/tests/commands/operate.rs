@@ -162,6 +162,31 @@ fn tells_the_version_of_the_schema() {
 }
 
 #[test]
+fn deletes_no_schema_without_being_told_to() {
+    let place = Place::new();
+    place.enqueue(&["t"]);
+    place.fails(2, &["migrate", "--to", "0"], "add --yes if so");
+    assert_eq!(place.count("pending"), 1, "nothing was deleted");
+    assert_eq!(place.json(&["migrate", "--to", "0", "--yes"])["to"], 0);
+    assert_eq!(place.count("pending"), 0);
+}
+
+#[test]
+fn says_so_when_there_is_nothing_to_change_or_show() {
+    let place = Place::new();
+    assert_eq!(place.run(&["dead", "retry", "--all"]).stdout, "no such jobs\n");
+    assert_eq!(place.run(&["dead", "discard", "--all"]).stdout, "no such jobs\n");
+    assert_eq!(place.run(&["workers", "list"]).stdout, "no worker runs\n");
+    assert_eq!(place.run(&["workers", "list", "--all"]).stdout, "no worker is on record\n");
+    assert!(place.run(&["doctor"]).stdout.contains("none is due, and no worker runs"));
+    let id = place.enqueue(&["t"]);
+    place.fails(1, &["jobs", "retry", &id], "it is pending, and only dead, failed or cancelled");
+    place.json(&["jobs", "cancel", &id]);
+    place.fails(1, &["jobs", "cancel", &id], "it is cancelled and has ended already");
+    assert!(place.run(&["jobs", "show", &id]).stdout.contains("15m"));
+}
+
+#[test]
 fn takes_the_store_from_flag_then_environment_then_file() {
     let place = Place::with("store = \"sqlite:file.db\"\n");
     let run = |args: &[&str], env: Option<&str>| {

@@ -170,3 +170,25 @@ fn gives_a_job_back_uncharged_when_the_grace_is_over() {
     assert_eq!((&job["state"], &job["failures"]), (&json!("pending"), &json!(0)));
     until("the command is dead", || !crate::place::lives(&pid));
 }
+
+#[test]
+fn keeps_finished_jobs_as_long_as_the_file_says() {
+    let config = |keep: &str| {
+        format!(
+            "[worker]\n{keep}\n[handlers.good]\ncommand = [\"true\"]\n\
+             [handlers.bad]\ncommand = [\"false\"]\nmax_attempts = 1\n\
+             [handlers.wait]\ncommand = [\"sh\", \"-c\", 'until [ -e go ]; do sleep 0.1; done']\n"
+        )
+    };
+    let place = Place::with(&config(""));
+    let (good, bad) = (place.enqueue(&["good"]), place.enqueue(&["bad"]));
+    place.work();
+    assert_eq!((place.show(&good)["state"].as_str(), place.count("dead")), (Some("completed"), 1));
+    place.write("dutiful.toml", &config("keep_completed = \"1ms\"\nkeep_dead = \"90d\""));
+    place.enqueue(&["wait"]);
+    let worker = place.start(&["work", "--until-empty"]);
+    until("what is too old is deleted", || place.run(&["jobs", "show", &good]).code == Some(1));
+    assert_eq!(place.show(&bad)["state"], "dead", "the other kind is kept");
+    place.write("go", "");
+    worker.end();
+}

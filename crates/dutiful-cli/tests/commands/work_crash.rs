@@ -56,6 +56,24 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_at_once_still_stops_in_order() {
+    let place = Place::with(WAITING);
+    place.write("t.sh", "echo begun > begun\nuntil [ -e go ]; do sleep 0.1; done\n");
+    let id = place.enqueue(&["t"]);
+    let worker = place.start_logged(&["work", "--grace", "1h"], "log");
+    written(&place, "begun");
+    // As `timeout` does, which signals its command and then its command's group; oftener, so that
+    // one of them surely comes when the first was taken already.
+    let mut signal = std::process::Command::new("kill");
+    signal.arg("-TERM").args(vec![worker.id().to_string(); 200]);
+    assert!(signal.status().unwrap().success());
+    until("it stops", || place.read("log").is_some_and(|log| log.contains("stopping: ")));
+    place.write("go", "");
+    assert_eq!(worker.end().code, Some(0));
+    assert_eq!(place.show(&id)["state"], "completed");
+}
+
+#[test]
 fn several_workers_share_the_jobs() {
     let place =
         Place::with("[handlers.t]\ncommand = [\"sh\", \"-c\", 'cat >> \"ledger.$PPID\"']\n");

@@ -21,6 +21,9 @@ const LEAVE_WAITS: Duration = Duration::from_millis(200);
 const DROPPED_GRACE: Duration = Duration::from_millis(200);
 /// How often the end of the handlers is looked for.
 const LOOK: Duration = Duration::from_millis(5);
+/// A signal so soon after the first is the same one: coreutils' `timeout`, for one, signals its
+/// command and then the group that the command is in.
+const SECOND_AFTER: Duration = Duration::from_millis(250);
 
 /// What a worker consists of beside its slots.
 pub(super) struct Parts {
@@ -146,12 +149,14 @@ fn charged() -> End {
     End::Failed(crate::outcome::failure("released", "the worker ended"), LOOK)
 }
 
-/// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once.
+/// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once, unless it comes
+/// within 250 ms, as the same signal does when it is sent to a process and to its group.
 ///
 /// This is the only thing in the library that touches signals, and only when it is called.
 pub async fn shutdown_signal() {
     let code = first_signal().await;
     tokio::spawn(async move {
+        tokio::time::sleep(SECOND_AFTER).await;
         let second = first_signal().await;
         if cfg!(bug = "second_signal_ignored") {
             return;

@@ -12,6 +12,7 @@ promises![
     a_worker_that_fell_silent_with_leases_is_found,
     workers_without_a_leader_are_found,
     a_type_that_nobody_serves_is_found,
+    a_queue_that_nobody_serves_is_found,
 ];
 
 async fn look(lab: &Lab, check: &str) -> Finding {
@@ -114,5 +115,18 @@ async fn a_type_that_nobody_serves_is_found(lab: Lab) -> Kept {
     assert!(found.value.contains("task"), "{found:?}");
     work(&lab).await;
     assert_eq!(look(&lab, "types").await.verdict, Verdict::Ok);
+    Ok(())
+}
+
+async fn a_queue_that_nobody_serves_is_found(lab: Lab) -> Kept {
+    lab.put(2).await;
+    lab.client.enqueue_raw("task", "1").queue("mail").await?;
+    lab.client.enqueue_raw("task", "1").queue("reports").await?;
+    assert_eq!(look(&lab, "queues").await.verdict, Verdict::Ok, "nobody works");
+    work(&lab).await;
+    let found = look(&lab, "queues").await;
+    assert_eq!(found.verdict, Verdict::Warning);
+    assert!(found.value.contains("nobody serves mail, reports,"), "{found:?}");
+    assert_eq!(look(&lab, "types").await.verdict, Verdict::Ok, "the type is served");
     Ok(())
 }

@@ -86,7 +86,8 @@ fn look(conn: &Connection, now: Timestamp, subject: &Subject) -> Result<Vec<Find
     found.push(presence(&workers));
     found.push(leader(conn, now, &workers)?);
     found.push(stalled(conn, now, &workers)?);
-    found.push(types(conn, now)?);
+    found.push(types(conn, now, &workers)?);
+    found.push(queues(conn, now, &workers)?);
     found.push(integrity(conn, subject.full));
     if subject.full {
         found.push(places(conn)?);
@@ -181,15 +182,34 @@ fn stalled(conn: &Connection, now: Timestamp, workers: &[WorkerInfo]) -> Result<
     })
 }
 
-fn types(conn: &Connection, now: Timestamp) -> Result<Finding, Trouble> {
+fn types(conn: &Connection, now: Timestamp, workers: &[WorkerInfo]) -> Result<Finding, Trouble> {
     let mut foreign = prepare(conn, "stats", "foreign")?;
     let names = foreign.query_map(params![now.minus(SILENT).us()], |row| row.get(0))?;
     let names: Vec<String> = names.collect::<Result<_, _>>()?;
     if names.is_empty() {
-        return Ok(ok("types", "all that wait are served".into()));
+        let served = alive(workers) > 0;
+        let value =
+            if served { "all that wait are served" } else { "none is due, and no worker runs" };
+        return Ok(ok("types", value.into()));
     }
     let value = format!("nobody serves {}, and jobs of it wait", names.join(", "));
     Ok(warning("types", value, "start a worker with handlers for these types"))
+}
+
+/// A worker may know a type and not serve the queue that its jobs are in.
+fn queues(conn: &Connection, now: Timestamp, workers: &[WorkerInfo]) -> Result<Finding, Trouble> {
+    if alive(workers) == 0 {
+        return Ok(ok("queues", "no worker runs".into()));
+    }
+    let mut unserved = prepare(conn, "doctor", "unserved")?;
+    let names = unserved.query_map(params![now.minus(SILENT).us()], |row| row.get(0))?;
+    let names: Vec<String> = names.collect::<Result<_, _>>()?;
+    if names.is_empty() {
+        return Ok(ok("queues", "all in which jobs wait are served".into()));
+    }
+    let value = format!("nobody serves {}, and jobs wait there", names.join(", "));
+    let advice = "let a worker serve these queues, or enqueue into one that is served";
+    Ok(warning("queues", value, advice))
 }
 
 /// A store in which something contradicts itself must still be told about, so errors are findings.

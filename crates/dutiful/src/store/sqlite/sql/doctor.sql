@@ -11,6 +11,18 @@ SELECT max(at) FROM (
 -- :stalled ?1 leases that ended before this, and when the oldest did
 SELECT count(*), ifnull(min(until), 0) FROM dutiful_lease WHERE until < ?1
 
+-- :unserved queues in which jobs wait and that no worker alive since ?1 serves; steps from queue to
+-- queue, so that a long one costs no more than a short one
+WITH RECURSIVE waiting(queue) AS (
+    SELECT min(queue) FROM dutiful_ready
+    UNION ALL
+    SELECT (SELECT min(r.queue) FROM dutiful_ready r WHERE r.queue > w.queue)
+    FROM waiting w WHERE w.queue IS NOT NULL)
+SELECT queue FROM waiting WHERE queue IS NOT NULL AND queue NOT IN (
+    SELECT key FROM dutiful_worker, json_each(iif(json_valid(queues), queues, '{}'))
+    WHERE stopped_at IS NULL AND beat_at >= ?1)
+LIMIT 10
+
 -- :homeless records that stand in no place or in several, which must not be; reads everything
 SELECT count(*) FROM dutiful_job j WHERE 1 <>
     (SELECT count(*) FROM dutiful_ready r WHERE r.id = j.id)
