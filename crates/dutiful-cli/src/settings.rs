@@ -66,9 +66,15 @@ impl Settings {
         })
     }
 
-    /// Opens the store.
+    /// Opens the store, and makes it where there is none.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         Ok(Client::connect(&self.store).await?)
+    }
+
+    /// Opens a store that is there: what looks or changes must not take a slip of the pen for an
+    /// empty store.
+    pub(crate) async fn existing(&self) -> Result<Client, Failure> {
+        Ok(Client::builder().must_exist().connect(&self.store).await?)
     }
 
     /// Opens the store, and tells the observer, if there is one, of every enqueue.

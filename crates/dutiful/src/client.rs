@@ -51,9 +51,17 @@ pub struct ClientBuilder {
     payload_bytes_max: Option<usize>,
     observers: Observers,
     middleware: Vec<Box<Middleware>>,
+    must_exist: bool,
 }
 
 impl ClientBuilder {
+    /// Refuses to make a new store where there is none: for programs that only look, to which a
+    /// slip of the pen would else seem an empty store.
+    pub fn must_exist(mut self) -> Self {
+        self.must_exist = true;
+        self
+    }
+
     /// Takes the time from this clock; for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -100,7 +108,7 @@ impl ClientBuilder {
     /// # Errors
     /// [`Error::Store`] that says what is wrong with the URL or the place.
     pub async fn connect(self, url: &str) -> Result<Client, Error> {
-        let store = connect(url, self.clock.clone()).await?;
+        let store = connect(url, self.clock.clone(), self.must_exist).await?;
         Ok(self.with_store(store))
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Args {
 
 /// Writes the backup.
 pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
-    let client = settings.client().await?;
+    let client = settings.existing().await?;
     let backup = client.backup(&args.file).await?;
     client.close().await?;
     if settings.json {

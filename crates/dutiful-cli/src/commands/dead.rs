@@ -55,7 +55,7 @@ pub(crate) struct Chosen {
 
 /// Runs one of them.
 pub(crate) async fn run(command: Command, settings: Settings) -> Answer {
-    let client = settings.client().await?;
+    let client = settings.existing().await?;
     let json = settings.json;
     let answer = match command {
         Command::List(args) => {

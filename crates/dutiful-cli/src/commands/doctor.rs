@@ -32,7 +32,7 @@ struct Report<'a> {
 
 /// Looks, and tells what was found.
 pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
-    let client = settings.client().await?;
+    let client = settings.existing().await?;
     let findings = client.doctor(args.full).await?;
     client.close().await?;
     let verdict = findings.iter().map(|one| one.verdict).max().unwrap_or(Verdict::Ok);

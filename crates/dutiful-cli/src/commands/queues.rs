@@ -73,7 +73,7 @@ struct Paused<'a> {
 
 /// Runs one of them.
 pub(crate) async fn run(command: Command, settings: Settings) -> Answer {
-    let client = settings.client().await?;
+    let client = settings.existing().await?;
     match command {
         Command::List => list(&client, &settings).await?,
         Command::Pause { queue } => {

@@ -34,7 +34,7 @@ const CLEAR_BELOW: &str = "\u{1b}[J";
 
 /// Prints the numbers of the store.
 pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
-    let client = settings.client().await?;
+    let client = settings.existing().await?;
     match args.watch {
         Some(seconds) => watch(&client, Duration::from_secs(seconds), settings.json).await?,
         None => {

@@ -38,7 +38,7 @@ struct Listing {
 
 /// Runs one of them.
 pub(crate) async fn run(command: Command, settings: Settings) -> Answer {
-    let client = settings.client().await?;
+    let client = settings.existing().await?;
     let Command::List { all } = command;
     list(&client, all, settings.json).await?;
     client.close().await?;

@@ -62,7 +62,7 @@ fn refuses_payloads_that_are_too_deep_or_too_large() {
 
 #[test]
 fn refuses_wrong_usage_with_exit_2_and_one_sentence() {
-    let place = Place::new();
+    let place = Place::with_store();
     for (args, says) in [
         (&["frobnicate"][..], "unrecognized subcommand 'frobnicate'"),
         (&["enqueue"], "were not provided: <TYPE>; see dutiful enqueue --help"),

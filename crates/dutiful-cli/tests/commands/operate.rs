@@ -172,8 +172,27 @@ fn deletes_no_schema_without_being_told_to() {
 }
 
 #[test]
-fn says_so_when_there_is_nothing_to_change_or_show() {
+fn makes_no_store_where_somebody_only_looks() {
     let place = Place::new();
+    let no = "there is no such file; check the name and the folder";
+    for args in [
+        &["stats"][..],
+        &["jobs", "list"],
+        &["dead", "list"],
+        &["queues", "pause", "mail"],
+        &["workers", "list"],
+        &["doctor"],
+        &["backup", "copy.db"],
+    ] {
+        place.fails(1, args, no);
+    }
+    place.fails(1, &["stats", "--store", "sqlite:typo.db"], no);
+    assert!(!place.path("dutiful.db").exists() && !place.path("typo.db").exists());
+}
+
+#[test]
+fn says_so_when_there_is_nothing_to_change_or_show() {
+    let place = Place::with_store();
     assert_eq!(place.run(&["dead", "retry", "--all"]).stdout, "no such jobs\n");
     assert_eq!(place.run(&["dead", "discard", "--all"]).stdout, "no such jobs\n");
     assert_eq!(place.run(&["workers", "list"]).stdout, "no worker runs\n");
@@ -195,14 +214,14 @@ fn takes_the_store_from_flag_then_environment_then_file() {
             command.envs(env.map(|url| ("DUTIFUL_STORE", url))).output().unwrap().status.success()
         );
     };
-    run(&["stats"], None);
+    run(&["migrate"], None);
     assert!(place.path("file.db").exists());
-    run(&["stats"], Some("sqlite:environment.db"));
+    run(&["migrate"], Some("sqlite:environment.db"));
     assert!(place.path("environment.db").exists());
-    run(&["stats", "--store", "sqlite:flag.db"], Some("sqlite:unused.db"));
+    run(&["migrate", "--store", "sqlite:flag.db"], Some("sqlite:unused.db"));
     assert!(place.path("flag.db").exists() && !place.path("unused.db").exists());
     let place = Place::new();
-    place.json(&["stats"]);
+    place.json(&["migrate"]);
     assert!(place.path("dutiful.db").exists());
 }
 

@@ -38,6 +38,13 @@ impl Place {
         place
     }
 
+    /// Returns a place with an empty store.
+    pub(crate) fn with_store() -> Self {
+        let place = Self::new();
+        place.json(&["migrate"]);
+        place
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

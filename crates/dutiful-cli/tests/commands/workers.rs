@@ -18,6 +18,7 @@ fn lists_who_works_and_those_that_stopped_only_when_asked() {
         "[queues.mail]\nslots = 3\n[handlers.t]\nqueue = \"mail\"\n\
          command = [\"sh\", \"-c\", \"echo on > on; while [ ! -e off ]; do sleep 0.05; done\"]\n",
     );
+    place.json(&["migrate"]);
     assert_eq!(workers(&place, &["--all"]).len(), 0);
     place.enqueue(&["t", "--queue", "mail"]);
     let worker = place.start(&["work"]);
@@ -60,7 +61,7 @@ fn watches_with_one_line_for_each_look_until_it_is_stopped() {
 
 #[test]
 fn stops_to_watch_when_its_reader_goes_away() {
-    let place = Place::new();
+    let place = Place::with_store();
     for args in [&["stats", "--watch=1"][..], &["stats", "--watch=1", "--json"]] {
         let mut command = place.command(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

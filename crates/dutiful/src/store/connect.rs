@@ -9,13 +9,20 @@ use crate::inspect::Restored;
 use crate::store::Store;
 
 /// Opens the store that the URL names; blocking work happens on a thread of its own.
-pub(crate) async fn connect(url: &str, clock: Clock) -> Result<Arc<dyn Store>, StoreError> {
+pub(crate) async fn connect(
+    url: &str,
+    clock: Clock,
+    must_exist: bool,
+) -> Result<Arc<dyn Store>, StoreError> {
     let (scheme, _) = url.split_once(':').unwrap_or((url, ""));
     match scheme {
         #[cfg(feature = "sqlite")]
         "sqlite" => {
             let url = url.to_owned();
-            let open = move || super::sqlite::SqliteStore::open(&url, clock);
+            let open = move || match must_exist {
+                true => super::sqlite::SqliteStore::open_existing(&url, clock),
+                false => super::sqlite::SqliteStore::open(&url, clock),
+            };
             Ok(Arc::new(apart("dutiful-open", open).await?))
         }
         _ => Err(unknown(url)),

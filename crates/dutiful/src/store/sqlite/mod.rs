@@ -82,7 +82,19 @@ impl SqliteStore {
     /// [`StoreError::Url`], [`StoreError::Open`], [`StoreError::Newer`], [`StoreError::Corrupt`]
     /// say what is wrong with the place; nothing is changed then.
     pub fn open(url: &str, clock: Clock) -> Result<Self, StoreError> {
-        let target = open::Target::parse(url)?;
+        Self::open_target(open::Target::parse(url)?, clock)
+    }
+
+    /// The same for a file that must be there already.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`], and [`StoreError::Open`] when there is no such file.
+    pub fn open_existing(url: &str, clock: Clock) -> Result<Self, StoreError> {
+        let target = open::Target { must_exist: true, ..open::Target::parse(url)? };
+        Self::open_target(target, clock)
+    }
+
+    fn open_target(target: open::Target, clock: Clock) -> Result<Self, StoreError> {
         let path = match &target.path {
             Some(path) => Some(open::prepare_file(path, &target)?),
             None => None,

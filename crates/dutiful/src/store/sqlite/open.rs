@@ -38,6 +38,8 @@ pub(super) struct Target {
     pub(super) max_bytes: Option<i64>,
     /// A network file system was allowed by hand.
     pub(super) network: bool,
+    /// A file that is not there is a mistake, and is not made.
+    pub(super) must_exist: bool,
 }
 
 impl Target {
@@ -51,7 +53,7 @@ impl Target {
             return Err(wrong("it names no file; write sqlite:jobs.db"));
         }
         let path = (place != ":memory:").then(|| PathBuf::from(place));
-        let mut target = Self { path, max_bytes: None, network: false };
+        let mut target = Self { path, max_bytes: None, network: false, must_exist: false };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some(("max_bytes", n)) => match n.parse() {
@@ -94,6 +96,13 @@ pub(super) fn prepare_file(path: &Path, target: &Target) -> Result<PathBuf, Stor
             // another client too, and then another process takes the WAL from under us.
             access(path, Access::READ_OK | Access::WRITE_OK)
                 .map_err(|e| wrong(format!("{e}; allow reading and writing")))?;
+        }
+        Err(_) if target.must_exist => {
+            return Err(wrong(
+                "there is no such file; check the name and the folder (enqueue, work and migrate \
+                 make a new store)"
+                    .into(),
+            ));
         }
         Err(_) => {
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
