@@ -53,6 +53,7 @@
 #![cfg_attr(bug = "any", allow(dead_code, reason = "mutants leave code unused"))]
 
 pub mod blocking;
+mod builder;
 mod client;
 mod clock;
 mod context;
@@ -74,7 +75,8 @@ mod telemetry;
 pub mod testing;
 mod worker;
 
-pub use client::{Client, ClientBuilder, Verb};
+pub use builder::ClientBuilder;
+pub use client::{Client, Verb};
 pub use clock::{Clock, Timestamp};
 pub use context::Context;
 pub use enqueue::{Enqueue, NewJob, Outgoing};

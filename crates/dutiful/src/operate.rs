@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::client::{Client, ClientBuilder};
+use crate::builder::ClientBuilder;
+use crate::client::Client;
 use crate::error::Error;
 use crate::id::Name;
 use crate::inspect::{Backup, Finding, Restored, WorkerInfo};

@@ -45,7 +45,8 @@ use std::time::Duration;
 pub use self::faults::{Faults, VERBS};
 pub use self::runner::{RUNS_MAX, Ran, Runner};
 
-use crate::client::{Client, ClientBuilder};
+use crate::builder::ClientBuilder;
+use crate::client::Client;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, StoreError};
 use crate::id::{JobId, Name, WorkerId};
