@@ -175,16 +175,16 @@ async fn hear_cancels(engine: &Engine) {
 /// Writes what running handlers said since the last round, so that others can watch them.
 async fn write_notes(engine: &Engine) {
     let attempts = engine.attempts();
-    let said = attempts.iter().filter_map(|one| Some((one, one.notes.take(one.fence)?)));
+    let said = attempts.iter().filter_map(|one| Some((one, one.notes.unwritten(one.fence)?)));
     let (attempts, notes): (Vec<_>, Vec<_>) = said.unzip();
     if notes.is_empty() {
         return;
     }
     // It must not hold up the next beat. What may or may not be written is written again.
     let written = tokio::time::timeout(WATCH, engine.store().note(notes.clone())).await;
-    if !matches!(written, Ok(Ok(_))) {
-        for (attempt, note) in attempts.into_iter().zip(notes) {
-            attempt.notes.put_back(note);
+    if matches!(written, Ok(Ok(_))) {
+        for (attempt, note) in attempts.into_iter().zip(&notes) {
+            attempt.notes.written(note);
         }
     }
 }
