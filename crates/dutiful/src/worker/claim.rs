@@ -90,7 +90,7 @@ async fn heed(engine: &Engine, quiet: &mut bool) {
     }
     if let Err(error) = engine.store().register(engine.card()).await {
         // Others see the old card; what was told is heeded all the same.
-        engine.observers.tell(&Event::StoreTrouble { verb: "register", error: &error });
+        engine.tell_trouble("register", &error);
     }
 }
 

@@ -254,9 +254,7 @@ async fn write_batch(engine: &Engine, batch: Vec<Finish>) {
         if let Some(noted) = noted {
             match noted.await {
                 Ok(_) => notes.clear(),
-                Err(error) => {
-                    engine.observers.tell(&Event::StoreTrouble { verb: "note", error: &error });
-                }
+                Err(error) => engine.tell_trouble("note", &error),
             }
         }
         match finished.await {
@@ -284,8 +282,10 @@ pub(super) async fn write_now(engine: &Engine) -> std::result::Result<(), StoreE
         return Ok(());
     }
     let notes = std::mem::take(&mut *lock(&engine.notes));
-    if !notes.is_empty() {
-        engine.store().note(notes).await?;
+    if !notes.is_empty()
+        && let Err(error) = engine.store().note(notes).await
+    {
+        engine.tell_trouble("note", &error);
     }
     let answers = engine.store().finish(engine.worker, batch.clone()).await;
     settle(engine, &batch, answers.as_deref().unwrap_or_default());
