@@ -71,9 +71,11 @@ pub(super) fn results(
         };
         let state = state_of(found.place, found.detail, now);
         let result = found.result.as_deref().and_then(raw);
-        let error = match (found.error, state) {
-            (None, State::Failed | State::Completed) => last_attempt(conn, *id)?.and_then(|a| a.1),
-            (error, _) => error,
+        // An attempt that went well has no error, though one before it may have failed.
+        let failed_once = (found.place, found.detail) == (4, finish::FAILED_ONCE);
+        let error = match found.error {
+            None if failed_once || state == State::Failed => last_failure(conn, *id)?,
+            error => error,
         };
         results.push(Some(JobResult { id: *id, state, result, error }));
     }
@@ -177,6 +179,10 @@ fn add_last_attempt(
 fn last_attempt(conn: &Connection, id: JobId) -> Result<Option<(i64, Option<Failure>)>, Trouble> {
     let mut statement = prepare(conn, "show", "last_attempt")?;
     Ok(statement.query_row(params![id], |row| Ok((row.get(2)?, failure(row, 5)?))).optional()?)
+}
+
+fn last_failure(conn: &Connection, id: JobId) -> Result<Option<Failure>, Trouble> {
+    Ok(last_attempt(conn, id)?.and_then(|(_, failure)| failure))
 }
 
 fn add_progress(conn: &Connection, info: &mut JobInfo, whole: bool) -> Result<(), Trouble> {
