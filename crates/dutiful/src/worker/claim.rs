@@ -253,7 +253,8 @@ async fn wait_for_work(engine: &Engine, heard: u64, asked: &ClaimRequest) {
             () = engine.control.changed.notified() => return,
             () = engine.room.notified() => {}
         }
-        if plan(engine).is_some_and(|now| asks_more(&now, asked)) {
+        let ends = engine.settings.until_empty && is_idle(engine);
+        if ends || plan(engine).is_some_and(|now| asks_more(&now, asked)) {
             return;
         }
     }
@@ -274,9 +275,14 @@ async fn sleep_or_stop(engine: &Engine, wait: Duration) {
     }
 }
 
+/// True when nothing that was claimed here is still to be run or written.
+fn is_idle(engine: &Engine) -> bool {
+    lock(&engine.held).is_empty() && engine.running() == 0 && engine.unwritten() == 0
+}
+
 /// True when none of our types waits or runs in our queues, here or anywhere.
 async fn nothing_left(engine: &Engine) -> bool {
-    if !lock(&engine.held).is_empty() || engine.running() > 0 || engine.unwritten() > 0 {
+    if !is_idle(engine) {
         return false;
     }
     for pool in &engine.pools {
