@@ -73,7 +73,7 @@ pub struct JobInfo {
     pub last_attempt_at: Option<Timestamp>,
     /// When it ended for good.
     pub finished_at: Option<Timestamp>,
-    /// What an attempt failed with last, though a later one may have gone well.
+    /// What the last attempt that ended failed with; when it went well, what the one before did.
     pub last_error: Option<Failure>,
     /// Why it is dead.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,7 +145,7 @@ pub struct JobResult {
     pub state: State,
     /// What the handler returned.
     pub result: Option<Box<RawValue>>,
-    /// What the attempt with which it stands there failed with; nothing once it went well.
+    /// What the last attempt failed with; `None` when it went well.
     pub error: Option<Failure>,
 }
 

@@ -40,25 +40,26 @@ impl Notes {
         }
     }
 
-    /// Takes what is to be written, if anything.
-    pub(crate) fn take(&self, fence: Fence) -> Option<Note> {
-        let mut said = self.said();
+    /// Returns what is to be written, if anything. It stays here until it is known to be written:
+    /// the attempt may end meanwhile, and then its end takes all of it along.
+    pub(crate) fn unwritten(&self, fence: Fence) -> Option<Note> {
+        let said = self.said();
         if said.progress.is_none() && said.log.is_empty() {
             return None;
         }
-        let mut log = std::mem::take(&mut said.log);
-        let surplus = log.len().saturating_sub(LOG_LINES_MAX as usize);
-        log.drain(..surplus);
-        Some(Note { fence, progress: said.progress.take(), checkpoint: None, log })
+        let surplus = said.log.len().saturating_sub(LOG_LINES_MAX as usize);
+        let (progress, log) = (said.progress.clone(), said.log[surplus..].to_vec());
+        Some(Note { fence, progress, checkpoint: None, log })
     }
 
-    /// Takes back what could not be written; what was said since wins.
-    pub(crate) fn put_back(&self, note: Note) {
+    /// Forgets what was written; what was said since stays.
+    pub(crate) fn written(&self, note: &Note) {
         let mut said = self.said();
-        let mut log = note.log;
-        log.append(&mut said.log);
-        said.log = log;
-        said.progress = said.progress.take().or(note.progress);
+        if said.progress == note.progress {
+            said.progress = None;
+        }
+        let last = note.log.last().map_or(0, |line| line.number);
+        said.log.retain(|line| line.number > last);
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
@@ -83,26 +84,31 @@ mod tests {
         for n in 0..10_000 {
             notes.log(&format!("line {n}"), Timestamp::default());
         }
-        let note = notes.take(FENCE).expect("there is much to write");
+        let note = notes.unwritten(FENCE).expect("there is much to write");
         assert_eq!(note.log.len(), LOG_LINES_MAX as usize);
         let last = note.log.last().expect("a last line");
         assert_eq!((last.number, &*last.text), (10_000, "line 9999"));
-        assert!(notes.take(FENCE).is_none(), "it was taken");
+        notes.written(&note);
+        assert!(notes.unwritten(FENCE).is_none(), "all of it was written");
     }
 
     #[test]
-    fn what_is_put_back_comes_before_what_was_said_since() {
+    fn an_end_takes_along_what_is_only_on_its_way() {
         let notes = Notes::default();
         notes.log("one", Timestamp::default());
         notes.progress(10, "early", Timestamp::default());
-        let early = notes.take(FENCE).expect("a note");
+        let early = notes.unwritten(FENCE).expect("a note");
         notes.log("two\nlines\0", Timestamp::default());
         notes.progress(200, "", Timestamp::default());
-        notes.put_back(early);
-        let note = notes.take(FENCE).expect("a note");
-        let lines: Vec<_> = note.log.iter().map(|l| (l.number, l.text.as_str())).collect();
-        assert_eq!(lines, [(1, "one"), (2, "two lines\u{FFFD}")]);
-        let progress = note.progress.expect("the last word");
+        let said = || notes.unwritten(FENCE).expect("a note");
+        let lines = |note: &Note| -> Vec<(u32, String)> {
+            note.log.iter().map(|line| (line.number, line.text.clone())).collect()
+        };
+        let both = [(1, "one".to_owned()), (2, "two lines\u{FFFD}".to_owned())];
+        assert_eq!(lines(&said()), both, "nobody knows whether the first was written");
+        notes.written(&early);
+        assert_eq!(lines(&said()), both[1..]);
+        let progress = said().progress.expect("the last word");
         assert_eq!((progress.percent, progress.note), (100, None));
     }
 }

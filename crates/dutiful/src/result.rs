@@ -87,11 +87,11 @@ impl JobResult {
     /// Returns what the handler returned; a handler without a result returns `()`.
     ///
     /// # Errors
-    /// [`Error::NoResult`] when the job did not complete, with what it failed with, or when its
-    /// result is of another type.
+    /// [`Error::NoResult`] when the job did not complete, or its only attempt failed
+    /// (at-most-once), with what it failed with; or when its result is of another type.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let no = |reason| Error::NoResult { id: self.id, reason };
-        if self.state != State::Completed {
+        if self.state != State::Completed || self.error.is_some() {
             let why = match &self.error {
                 Some(error) => format!(" ({}: {})", error.class, error.message),
                 None => String::new(),

@@ -437,3 +437,14 @@ async fn users_get_their_turn_beside_a_bulk_load() -> Kept {
     assert_eq!(written, 20);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_queue_with_a_damaged_row_can_be_cleared() -> Kept {
+    let (_dir, path) = place();
+    let client = Client::connect(&url(&path)).await?;
+    client.enqueue_all((0..3).map(task)).await?;
+    let damage = "INSERT INTO dutiful_ready VALUES ('default', 0, 0, x'FF', 'task', 0, 0, 0, 0)";
+    Connection::open(&path)?.execute(damage, [])?;
+    assert_eq!(client.clear("default").await?, 3);
+    Ok(())
+}

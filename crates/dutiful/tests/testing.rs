@@ -114,6 +114,27 @@ async fn retries_snoozes_and_delays_run_in_leaps() {
 }
 
 #[tokio::test]
+async fn a_retry_that_need_not_wait_is_due_at_once() {
+    let lab = Lab::new().await;
+    let hasty = |_: Mail, cx: Context<()>| async move {
+        match cx.attempt() {
+            1 => Err(HandlerError::retry_after(Duration::ZERO, HandlerError::msg("again"))),
+            2 => Ok(Outcome::Snooze(Duration::ZERO)),
+            _ => Ok(Outcome::Done),
+        }
+    };
+    let worker = lab.runner(Worker::new(lab.client(), ()).job(hasty)).await;
+    lab.client().enqueue(mail("x")).await.expect("it is stored");
+    lab.client().enqueue(mail("later")).delay(MINUTE).await.expect("it is stored");
+    assert_eq!(worker.drain_for(MINUTE).await.len(), 6);
+    let hasty = lab.assert_enqueued::<Mail>(|job| job.to == "x").await.info;
+    let ended = hasty.finished_at.expect("it is completed");
+    assert!(ended < LAB_START.plus(MINUTE), "no time had to pass for it: {ended}");
+    lab.client().enqueue(mail("y")).await.expect("it is stored");
+    assert_eq!(worker.drain().await.len(), 3);
+}
+
+#[tokio::test]
 #[should_panic(expected = "and still something is due")]
 async fn a_job_that_never_ends_is_told_from_a_long_test() {
     let lab = Lab::new().await;
@@ -180,6 +201,20 @@ async fn a_lost_answer_is_done_all_the_same() {
     assert!(worker.try_run_one().await.is_err());
     assert_eq!(lab.job(id).await.state, State::Completed);
     assert!(worker.run_one().await.is_none(), "and it is not run again");
+}
+
+#[tokio::test]
+async fn words_that_cannot_be_written_do_not_cost_the_end() {
+    let lab = Lab::new().await;
+    lab.client().enqueue(mail("x")).await.expect("it is stored");
+    let talks = |_: Mail, cx: Context<()>| async move {
+        cx.log("a line");
+        Ok(())
+    };
+    let worker = lab.runner(Worker::new(lab.client(), ()).job(talks)).await;
+    lab.faults().fail("note");
+    let ran = worker.run_one().await.expect("it is due");
+    assert_eq!((ran.outcome, ran.job.attempts[0].log.len()), (AttemptOutcome::Completed, 0));
 }
 
 #[tokio::test]

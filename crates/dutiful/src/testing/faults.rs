@@ -1,8 +1,8 @@
 //! A store that fails when a test wants it to, around one that does not.
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::future::{Future, ready};
+use std::collections::{HashMap, HashSet};
+use std::future::{Future, pending, ready};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,9 +67,17 @@ impl Faults {
         self.fail_times(verb, usize::MAX);
     }
 
+    /// Lets every call of this verb go without an answer until [`Faults::mend`]: nothing is done,
+    /// and whoever asked waits for as long as they have patience.
+    pub fn hang(&self, verb: &'static str) {
+        check(verb);
+        self.plan.planned().hung.insert(verb);
+    }
+
     /// Lets calls of this verb pass again.
     pub fn mend(&self, verb: &'static str) {
         self.fail_times(verb, 0);
+        self.plan.planned().hung.remove(verb);
     }
 
     /// Lets the next call of this verb be done, but its answer be lost: whoever asked hears
@@ -116,6 +124,8 @@ struct Plan(Mutex<Planned>);
 struct Planned {
     /// So many calls of a verb fail yet.
     failures: HashMap<&'static str, usize>,
+    /// Calls of these verbs are not answered.
+    hung: HashSet<&'static str>,
     /// So many calls of a verb are done, and their answers lost.
     lost: HashMap<&'static str, usize>,
     /// The last claim of each job.
@@ -125,20 +135,23 @@ struct Planned {
 enum Fate {
     Passes,
     Fails,
+    Hangs,
     LosesAnswer,
 }
 
 impl Plan {
     fn fate(&self, verb: &'static str) -> Fate {
-        let mut planned = self.planned();
-        let mut is_due = |of: fn(&mut Planned) -> &mut HashMap<&'static str, usize>| {
-            let left = of(&mut planned).get_mut(verb).filter(|left| **left > 0);
+        let planned = &mut *self.planned();
+        let is_due = |of: &mut HashMap<&'static str, usize>| {
+            let left = of.get_mut(verb).filter(|left| **left > 0);
             // A verb that is cut stays so.
             left.map(|left| *left -= usize::from(*left < usize::MAX)).is_some()
         };
-        if is_due(|planned| &mut planned.failures) {
+        if is_due(&mut planned.failures) {
             Fate::Fails
-        } else if is_due(|planned| &mut planned.lost) {
+        } else if planned.hung.contains(verb) {
+            Fate::Hangs
+        } else if is_due(&mut planned.lost) {
             Fate::LosesAnswer
         } else {
             Fate::Passes
@@ -178,6 +191,7 @@ macro_rules! verbs {
                 match self.plan.fate(VERB) {
                     Fate::Passes => self.inner.$verb($($name),*),
                     Fate::Fails => Box::pin(ready(Err(StoreError::Planned(VERB)))),
+                    Fate::Hangs => Box::pin(pending()),
                     Fate::LosesAnswer => {
                         let done = self.inner.$verb($($name),*);
                         Box::pin(async move { lost(done.await) })
@@ -187,8 +201,10 @@ macro_rules! verbs {
 
             fn claim(&self, ask: ClaimRequest) -> Reply<'_, Vec<Claimed>> {
                 let fate = self.plan.fate("claim");
-                if matches!(fate, Fate::Fails) {
-                    return Box::pin(ready(Err(StoreError::Planned("claim"))));
+                match fate {
+                    Fate::Fails => return Box::pin(ready(Err(StoreError::Planned("claim")))),
+                    Fate::Hangs => return Box::pin(pending()),
+                    Fate::Passes | Fate::LosesAnswer => {}
                 }
                 let worker = ask.worker;
                 let claimed = self.inner.claim(ask);

@@ -46,7 +46,13 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// What the store says at the claim or at the finish: a planned fault, for one.
     pub async fn try_run_one(&self) -> Result<Option<Ran>, Error> {
-        let Some(fence) = self.step.run_one().await? else { return Ok(None) };
+        let mut ran = self.step.run_one().await?;
+        if ran.is_none() {
+            // What is to run again without a wait became due just now.
+            self.lab.upkeep().await;
+            ran = self.step.run_one().await?;
+        }
+        let Some(fence) = ran else { return Ok(None) };
         let job = self.lab.job(fence.id).await;
         let mine = job.attempts.iter().find(|one| one.number == fence.attempt);
         let outcome = mine.map_or(AttemptOutcome::Running, |one| one.outcome);

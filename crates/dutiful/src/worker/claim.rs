@@ -73,15 +73,16 @@ pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
 }
 
 /// Takes note of what the worker was told: other slots, to be quiet, or to go on.
-async fn heed(engine: &Engine, quiet: &mut bool) {
+async fn heed(engine: &Arc<Engine>, quiet: &mut bool) {
     let (told, slots) = (engine.control.is_quiet(), engine.control.take_slots());
     if told == *quiet && slots.is_empty() {
         return;
     }
     *quiet = told;
-    for pool in &engine.pools {
+    for (at, pool) in engine.pools.iter().enumerate() {
         if let Some(slots) = slots.get(&pool.queue) {
             pool.slots.store(*slots, Ordering::SeqCst);
+            execute::start_slots(engine, at);
         }
         // What lies ahead of no slot is for others.
         if told || pool.slots() == 0 {
@@ -90,7 +91,7 @@ async fn heed(engine: &Engine, quiet: &mut bool) {
     }
     if let Err(error) = engine.store().register(engine.card()).await {
         // Others see the old card; what was told is heeded all the same.
-        engine.observers.tell(&Event::StoreTrouble { verb: "register", error: &error });
+        engine.tell_trouble("register", &error);
     }
 }
 
@@ -254,7 +255,7 @@ async fn wait_for_work(engine: &Engine, heard: u64, asked: &ClaimRequest) {
             () = engine.room.notified() => {}
         }
         // The last end was written: nothing may be left now.
-        let ends = engine.settings.until_empty && lock(&engine.held).is_empty();
+        let ends = engine.settings.until_empty && is_idle(engine);
         if ends || plan(engine).is_some_and(|now| asks_more(&now, asked)) {
             return;
         }
@@ -276,9 +277,14 @@ async fn sleep_or_stop(engine: &Engine, wait: Duration) {
     }
 }
 
+/// True when nothing that was claimed here is still to be run or written.
+fn is_idle(engine: &Engine) -> bool {
+    lock(&engine.held).is_empty() && engine.running() == 0 && engine.unwritten() == 0
+}
+
 /// True when none of our types waits or runs in our queues, here or anywhere.
 async fn nothing_left(engine: &Engine) -> bool {
-    if !lock(&engine.held).is_empty() || engine.running() > 0 || engine.unwritten() > 0 {
+    if !is_idle(engine) {
         return false;
     }
     for pool in &engine.pools {

@@ -258,7 +258,7 @@ impl Engine {
 
     /// Hands over how an attempt ended, with its handler's last words.
     pub(super) fn push_end_of(&self, attempt: &Attempt, ran: Duration, end: End) {
-        if let Some(note) = attempt.notes.take(attempt.fence) {
+        if let Some(note) = attempt.notes.unwritten(attempt.fence) {
             lock(&self.notes).push(note);
         }
         self.push_end(attempt.describe(ran, end));

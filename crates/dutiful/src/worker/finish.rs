@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::engine::{Engine, backoff, lock};
 use crate::context::{Attempt, Stop};
 use crate::error::StoreError;
+use crate::inspect::AttemptOutcome;
 use crate::job::State;
 use crate::outcome::{Answer, Decision, HandlerError, Result, failure};
 use crate::retry::Retry;
@@ -158,10 +159,17 @@ async fn ended_within(engine: &Engine, attempt: &Attempt, ended: Ended) -> Withi
             Err(error) => Err(error),
         };
         match seen {
-            Ok(Some(job)) if job.attempt == attempt.fence.attempt => match job.state {
-                State::Completed => return Within::Committed,
-                _ => return Within::Lost,
-            },
+            Ok(Some(job)) if job.attempt == attempt.fence.attempt => {
+                // An at-most-once job has no lease, and is completed since its claim.
+                let outcome = job.attempts.last().map(|last| last.outcome);
+                return match (job.state, outcome) {
+                    (State::Completed, Some(AttemptOutcome::Unknown)) => {
+                        Within::RolledBack(not_committed(ended))
+                    }
+                    (State::Completed, _) => Within::Committed,
+                    _ => Within::Lost,
+                };
+            }
             Ok(_) => return Within::Lost,
             Err(error) => {
                 engine.tell_trouble("held", &error);
@@ -246,9 +254,7 @@ async fn write_batch(engine: &Engine, batch: Vec<Finish>) {
         if let Some(noted) = noted {
             match noted.await {
                 Ok(_) => notes.clear(),
-                Err(error) => {
-                    engine.observers.tell(&Event::StoreTrouble { verb: "note", error: &error });
-                }
+                Err(error) => engine.tell_trouble("note", &error),
             }
         }
         match finished.await {
@@ -276,8 +282,10 @@ pub(super) async fn write_now(engine: &Engine) -> std::result::Result<(), StoreE
         return Ok(());
     }
     let notes = std::mem::take(&mut *lock(&engine.notes));
-    if !notes.is_empty() {
-        engine.store().note(notes).await?;
+    if !notes.is_empty()
+        && let Err(error) = engine.store().note(notes).await
+    {
+        engine.tell_trouble("note", &error);
     }
     let answers = engine.store().finish(engine.worker, batch.clone()).await;
     settle(engine, &batch, answers.as_deref().unwrap_or_default());

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::engine::{Engine, lock};
 use super::{execute, finish, upkeep};
@@ -35,7 +35,11 @@ pub(super) fn start(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>, 
     #[cfg(bug = "heartbeat_on_handlers")]
     let handlers = engine.runtime.clone();
     let live = async move {
-        tokio::join!(beat_until_over(&engine), upkeep::keep_until_over(&engine));
+        tokio::join!(
+            beat_until_over(&engine),
+            write_notes_until_over(&engine),
+            upkeep::keep_until_over(&engine)
+        );
     };
     #[cfg(bug = "heartbeat_on_handlers")]
     let live = async move {
@@ -47,9 +51,14 @@ pub(super) fn start(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>, 
         .map_err(|error| fail(error).into())
 }
 
-async fn beat_until_over(engine: &Arc<Engine>) {
+fn rounds(engine: &Engine) -> Interval {
     let mut tick = tokio::time::interval(WATCH.min(engine.settings.lease / 12));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
+
+async fn beat_until_over(engine: &Arc<Engine>) {
+    let mut tick = rounds(engine);
     let mut next_beat = Instant::now() + engine.settings.beat();
     loop {
         tokio::select! {
@@ -62,7 +71,6 @@ async fn beat_until_over(engine: &Arc<Engine>) {
             fence_ourselves(engine);
         }
         hear_cancels(engine).await;
-        write_notes(engine).await;
         replace_overdue(engine);
     }
 }
@@ -172,19 +180,33 @@ async fn hear_cancels(engine: &Engine) {
     }
 }
 
-/// Writes what running handlers said since the last round, so that others can watch them.
+/// Writes what running handlers said, now and then, so that others can watch them. In rounds of its
+/// own: a write waits its turn behind others, and must not hold up the next beat.
+async fn write_notes_until_over(engine: &Engine) {
+    let mut tick = rounds(engine);
+    let rounds = async {
+        loop {
+            tick.tick().await;
+            write_notes(engine).await;
+        }
+    };
+    tokio::select! {
+        () = rounds => {}
+        () = engine.over.cancelled() => {}
+    }
+}
+
 async fn write_notes(engine: &Engine) {
     let attempts = engine.attempts();
-    let said = attempts.iter().filter_map(|one| Some((one, one.notes.take(one.fence)?)));
+    let said = attempts.iter().filter_map(|one| Some((one, one.notes.unwritten(one.fence)?)));
     let (attempts, notes): (Vec<_>, Vec<_>) = said.unzip();
     if notes.is_empty() {
         return;
     }
-    // It must not hold up the next beat. What may or may not be written is written again.
-    let written = tokio::time::timeout(WATCH, engine.store().note(notes.clone())).await;
-    if !matches!(written, Ok(Ok(_))) {
-        for (attempt, note) in attempts.into_iter().zip(notes) {
-            attempt.notes.put_back(note);
+    // What may or may not be written is written again, or with the end.
+    if engine.client.call(engine.store().note(notes.clone())).await.is_ok() {
+        for (attempt, note) in attempts.into_iter().zip(&notes) {
+            attempt.notes.written(note);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! `result`: how jobs ended, for whoever waits for them.
 
+use std::time::Duration;
+
 use crate::harness::*;
 
 promises![
     every_state_is_told,
     a_result_is_what_the_handler_returned,
     the_error_is_that_of_the_last_attempt,
-    what_went_wrong_before_it_went_well_is_no_error,
+    an_attempt_that_went_well_has_no_error_of_one_before,
     answers_keep_the_order_and_unknown_jobs_have_none,
     a_retried_job_has_no_result_again,
 ];
@@ -47,21 +49,21 @@ async fn the_error_is_that_of_the_last_attempt(lab: Lab) -> Kept {
     Ok(())
 }
 
-async fn what_went_wrong_before_it_went_well_is_no_error(lab: Lab) -> Kept {
+async fn an_attempt_that_went_well_has_no_error_of_one_before(lab: Lab) -> Kept {
     let first = lab.active().await;
-    lab.end(&first, End::Failed(oops(), std::time::Duration::ZERO)).await;
-    lab.pass(1);
+    lab.end(&first, End::Failed(oops(), Duration::ZERO)).await;
     lab.promote().await;
     let second = lab.claim_from(first.queue.as_str()).await;
-    lab.end(&second, End::Completed(Some(b"1".to_vec()))).await;
-    let once = Record { delivery: Delivery::AtMostOnce, ..job() };
-    let once = lab.active_with(once).await;
-    lab.end(&once, End::Failed(oops(), std::time::Duration::ZERO)).await;
-    let results = lab.store.result(vec![second.fence.id, once.fence.id]).await?;
-    let ends = results.into_iter().flatten().map(|r| (r.state, r.error));
-    let ends: Vec<_> = ends.collect();
-    let expected = [(State::Completed, None), (State::Completed, Some(oops()))];
-    assert_eq!(ends, expected, "the second had but one attempt, and that failed");
+    lab.end(&second, End::Completed(Some(b"7".to_vec()))).await;
+    let once = lab.active_with(Record { delivery: Delivery::AtMostOnce, ..job() }).await;
+    lab.end(&once, End::Failed(oops(), Duration::ZERO)).await;
+    let found = lab.store.result(vec![first.fence.id, once.fence.id]).await?;
+    let found: Vec<_> = found.into_iter().flatten().collect();
+    assert_eq!((found[0].state, &found[0].error), (State::Completed, &None));
+    assert_eq!(found[0].decode::<u32>()?, 7);
+    assert_eq!((found[1].state, &found[1].error), (State::Completed, &Some(oops())));
+    let error = found[1].decode::<()>().expect_err("its only attempt failed").to_string();
+    assert!(error.contains(&oops().message), "{error}");
     Ok(())
 }
 

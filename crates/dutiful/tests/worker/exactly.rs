@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dutiful::{
-    Completed, Context, Error, HandlerError, Job, JobId, Result, State, StoreError, Worker,
+    AttemptOutcome, Completed, Context, Delivery, Error, HandlerError, Job, JobId, Result, State,
+    StoreError, Worker,
 };
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -127,6 +128,27 @@ async fn a_completion_that_was_not_committed_is_a_failure() -> Kept {
     assert_eq!(seen.state, State::Dead);
     let error = seen.last_error.expect("an error is kept");
     assert!(error.message.contains("did not commit"), "{}", error.message);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_at_most_once_completion_that_was_not_committed_is_a_failure_too() -> Kept {
+    let (shop, watch) = (Shop::open().await, Watch::new());
+    let once = Delivery::AtMostOnce;
+    let id = shop.client.enqueue(Charge { order: 1 }).delivery(once).await?.id;
+    let bank = Bank::of(&shop, Way::RollBackOnce);
+    let worker = Worker::new(&shop.client, bank).job_blocking(charge).observer(watch.clone());
+    let done = soon("its end", worker.until_empty(true).run()).await?;
+    assert_eq!(done.completed, 0, "{:?}", watch.lines());
+    let attempt = show(&shop.client, id).await.attempts.remove(0);
+    assert_eq!(attempt.outcome, AttemptOutcome::Failed);
+    assert!(attempt.error.is_some_and(|error| error.message.contains("did not commit")));
+    let kept = shop.client.enqueue(Charge { order: 2 }).delivery(once).await?.id;
+    let bank = Bank::of(&shop, Way::Commit);
+    let worker = Worker::new(&shop.client, bank).job_blocking(charge);
+    assert_eq!(soon("its end", worker.until_empty(true).run()).await?.completed, 1);
+    let attempt = show(&shop.client, kept).await.attempts.remove(0);
+    assert_eq!((attempt.outcome, shop.booked()), (AttemptOutcome::Completed, 1));
     Ok(())
 }
 

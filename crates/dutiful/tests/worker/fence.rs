@@ -102,3 +102,34 @@ async fn a_worker_whose_heartbeat_alone_is_cut_stops_before_its_leases_end() -> 
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn words_that_the_store_does_not_take_hold_up_no_heartbeat() -> Kept {
+    let (store, faults) = Faults::around(memory().await.store().clone());
+    let client = Client::builder().with_store(store);
+    faults.hang("note");
+    let id = client.enqueue(Task { n: 1 }).await?.id;
+    let theirs = faults.clone();
+    let talks = move |_: Task, cx: Context<()>| {
+        let faults = theirs.clone();
+        async move {
+            for n in 0..100 {
+                cx.log(format!("line {n}"));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            faults.mend("note");
+            Ok(())
+        }
+    };
+    // A busy machine may cost it a lease or two, but not one after the other for ever.
+    let worker = Worker::new(&client, ()).job(talks).lease(Duration::from_millis(590));
+    let worker = worker.crashes_max(0);
+    let handle = worker.handle();
+    let running = tokio::spawn(worker.run());
+    let ended = soon("the completion", async { client.result(id).await }).await?;
+    assert_eq!(ended.state, State::Completed);
+    assert_eq!(show(&client, id).await.attempts.last().map(|last| last.log.len()), Some(100));
+    handle.stop();
+    running.await??;
+    Ok(())
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dutiful::testing::Lab;
 use dutiful::{Client, Context, Error, HandlerError, JobId, Result, State, Worker};
 
 use crate::watch::{Kept, Shop, Task, Watch, memory, show, soon};
@@ -125,6 +126,27 @@ async fn words_before_a_completion_in_the_users_transaction_are_kept() -> Kept {
     soon("the end", worker.run()).await?;
     let job = show(&shop.client, id).await;
     assert_eq!((job.state, job.attempts[0].log.len()), (State::Completed, 1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn words_before_a_transaction_that_was_rolled_back_are_kept() -> Kept {
+    let shop = Shop::open().await;
+    // In single steps, for a heartbeat could have written them before.
+    let lab = Lab::connect(&format!("sqlite:{}", shop.path.display())).await?;
+    let id = lab.client().enqueue(Task { n: 1 }).max_attempts(1).await?.id;
+    let path = shop.path.clone();
+    let handler = move |_: Task, cx: Context<()>| {
+        cx.log("before the rollback");
+        let mut conn = rusqlite::Connection::open(&path)?;
+        let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let done = cx.complete_within(&tx).now()?;
+        tx.rollback()?;
+        Ok(done)
+    };
+    let worker = Worker::new(lab.client(), ()).job_blocking(handler);
+    let ran = lab.runner(worker).await.run_one().await.expect("it is due");
+    assert_eq!((ran.id, ran.job.state, ran.job.attempts[0].log.len()), (id, State::Dead, 1));
     Ok(())
 }
 

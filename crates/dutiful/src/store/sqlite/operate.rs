@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::change::erase;
 use super::errors::Trouble;
-use super::rows::job_id;
+use super::rows::whole_id;
 use super::statements::prepare;
 use super::writer::Txn;
 use crate::clock::Timestamp;
@@ -82,9 +82,10 @@ pub(super) fn waiting(
         let left = limit.saturating_sub(found.len());
         if left > 0 {
             let mut statement = prepare(conn, "clear", place)?;
-            let ids =
-                statement.query_map(params![queue.as_str(), left as i64], |row| job_id(row, 0))?;
-            found.extend(ids.collect::<Result<Vec<_>, _>>()?);
+            let rows = params![queue.as_str(), left as i64];
+            let ids = statement.query_map(rows, |row| whole_id(row, 0))?;
+            // A row that no id can name is left for a claim, which takes it to the dead.
+            found.extend(ids.collect::<Result<Vec<_>, _>>()?.into_iter().flatten());
         }
     }
     Ok(found)

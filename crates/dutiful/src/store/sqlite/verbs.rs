@@ -64,7 +64,8 @@ impl Store for SqliteStore {
     }
 
     fn note(&self, notes: Vec<Note>) -> Reply<'_, Vec<Held>> {
-        self.write(notes.len(), move |txn| note::note(txn, &notes))
+        let rows = notes.iter().map(|one| 1 + one.log.len()).sum();
+        self.write(rows, move |txn| note::note(txn, &notes))
     }
 
     fn cancel(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {

@@ -161,7 +161,8 @@ impl CompleteWithin<'_> {
         // A worker that gave the attempt up has told so; the lease may well be there still.
         let mut held = Held::Lost;
         if !self.attempt.is_given_up() || unfenced {
-            let said = self.attempt.notes.take(self.finish.fence);
+            // They stay with the attempt too, for the transaction may be rolled back.
+            let said = self.attempt.notes.unwritten(self.finish.fence);
             held = store.run_within(self.tx, |txn| {
                 if let Some(said) = &said {
                     note_one(txn, said)?;
