@@ -9,6 +9,8 @@ use crate::roles::Mix;
 
 /// One end in so many gets a second SIGTERM.
 const INSIST_ONE_IN: u64 = 4;
+/// Two signals within fewer ms count as one (50 ms, and some for the way).
+const TWICE_AT_ONCE: u64 = 80;
 /// After the second SIGTERM a process is gone within this time.
 const AT_ONCE: Duration = Duration::from_millis(250);
 /// The exit code of a program that ended by its second SIGTERM.
@@ -68,8 +70,8 @@ impl Campaign {
     /// The second SIGTERM ends the process at once, unless it was quick enough to end in order.
     fn insist(&mut self, ending: Ending) -> anyhow::Result<()> {
         // Early in the grace, or it might end in order before anybody could tell.
-        let early = self.plan.grace.as_millis() as u64 / 4;
-        let pause = Duration::from_millis(self.fleet.rng.u64(0..=early));
+        let early = (self.plan.grace.as_millis() as u64 / 4).max(2 * TWICE_AT_ONCE);
+        let pause = Duration::from_millis(self.fleet.rng.u64(TWICE_AT_ONCE..=early));
         std::thread::sleep(pause);
         self.fleet.insist(&ending)?;
         let (process, status, took) = self.fleet.wait_for(ending, pause + AT_ONCE)?;

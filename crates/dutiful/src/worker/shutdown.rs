@@ -23,7 +23,7 @@ const DROPPED_GRACE: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(5);
 /// A signal so soon after the first is the same one: coreutils' `timeout`, for one, signals its
 /// command and then the group that the command is in.
-const SECOND_AFTER: Duration = Duration::from_millis(250);
+const SECOND_AFTER: Duration = Duration::from_millis(50);
 
 /// What a worker consists of beside its slots.
 pub(super) struct Parts {
@@ -150,7 +150,7 @@ fn charged() -> End {
 }
 
 /// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once, unless it comes
-/// within 250 ms, as the same signal does when it is sent to a process and to its group.
+/// within 50 ms, as the same signal does when it is sent to a process and to its group.
 ///
 /// This is the only thing in the library that touches signals, and only when it is called.
 pub async fn shutdown_signal() {
