@@ -7,7 +7,7 @@ use dutiful::blocking::Client;
 use dutiful::{JobId, State};
 use serde::Serialize;
 
-use super::{Campaign, Plan, Report, us};
+use super::{Campaign, Plan, Report};
 use crate::final_state::{FinalState, code};
 use crate::fleet::{Fleet, LOOK};
 use crate::history::{History, of_kind};
@@ -57,13 +57,7 @@ struct Poured {
 /// # Errors
 /// What keeps the campaign from being run; what it finds is in the report.
 pub fn poison(plan: Plan) -> anyhow::Result<Report> {
-    let rules = Rules {
-        lease_us: us(plan.lease),
-        only_the_killed_stall: true,
-        cancel_us_max: None,
-        rescue_us_max: None,
-        counts: false,
-    };
+    let rules = Rules::strict(plan.lease);
     let mut campaign = Campaign::start(plan, Mix::Poison, WORK_MAX)?;
     campaign.fleet.may_crash = true;
     let client = Client::connect(&campaign.store).context("open the store")?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Campaign, Plan, Report, us};
+use super::{Campaign, Plan, Report};
 use crate::fleet::Role;
 use crate::judge::Rules;
 use crate::roles::Mix;
@@ -57,13 +57,7 @@ struct Look {
 /// # Errors
 /// What keeps the campaign from being run; what it finds is in the report.
 pub fn soak(plan: Plan) -> anyhow::Result<Report> {
-    let rules = Rules {
-        lease_us: us(plan.lease),
-        only_the_killed_stall: true,
-        cancel_us_max: None,
-        rescue_us_max: None,
-        counts: false,
-    };
+    let rules = Rules::strict(plan.lease);
     let mut campaign = Campaign::start(plan, Mix::Random, Duration::from_millis(20))?;
     let (mut looks, mut wal_max) = (Vec::new(), 0.0_f64);
     let during = campaign.plan.during;

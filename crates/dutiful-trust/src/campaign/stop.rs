@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Campaign, END_SLACK, Plan, Report, left_leases, us};
+use super::{Campaign, END_SLACK, Plan, Report, left_leases};
 use crate::fleet::{Ending, Role};
 use crate::judge::Rules;
 use crate::roles::Mix;
@@ -21,13 +21,7 @@ const SECOND_TERM: i32 = 143;
 /// # Errors
 /// What keeps the campaign from being run; what it finds is in the report.
 pub fn stop(plan: Plan) -> anyhow::Result<Report> {
-    let rules = Rules {
-        lease_us: us(plan.lease),
-        only_the_killed_stall: true,
-        cancel_us_max: None,
-        rescue_us_max: None,
-        counts: false,
-    };
+    let rules = Rules::strict(plan.lease);
     let longest = plan.grace * 2;
     let mut campaign = Campaign::start(plan, Mix::Random, longest)?;
     let mut round = 0;

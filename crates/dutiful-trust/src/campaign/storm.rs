@@ -30,13 +30,7 @@ const STOP_LEASES: u32 = 3;
 /// # Errors
 /// What keeps the campaign from being run; what it finds is in the report.
 pub fn storm(plan: Plan) -> anyhow::Result<Report> {
-    let rules = Rules {
-        lease_us: us(plan.lease),
-        only_the_killed_stall: true,
-        cancel_us_max: None,
-        rescue_us_max: None,
-        counts: false,
-    };
+    let rules = Rules::strict(plan.lease);
     let mut campaign = Campaign::start(plan, Mix::Work, WORK_MAX)?;
     while campaign.begun.elapsed() < campaign.plan.during {
         campaign.fleet.pass(campaign.plan.every)?;
@@ -51,13 +45,7 @@ pub fn storm(plan: Plan) -> anyhow::Result<Report> {
 /// # Errors
 /// What keeps the campaign from being run; what it finds is in the report.
 pub fn counter(plan: Plan) -> anyhow::Result<Report> {
-    let rules = Rules {
-        lease_us: us(plan.lease),
-        only_the_killed_stall: false,
-        cancel_us_max: None,
-        rescue_us_max: None,
-        counts: true,
-    };
+    let rules = Rules { only_the_killed_stall: false, counts: true, ..Rules::strict(plan.lease) };
     let mut campaign = Campaign::start(plan, Mix::Count, COUNT_MAX)?;
     for round in 1u32.. {
         if campaign.begun.elapsed() >= campaign.plan.during {
@@ -80,13 +68,7 @@ pub fn counter(plan: Plan) -> anyhow::Result<Report> {
 /// What keeps the campaign from being run; what it finds is in the report.
 pub fn rescue(plan: Plan) -> anyhow::Result<Report> {
     let rescued_within = plan.lease * RESCUE_LEASES + RESCUE_SLACK;
-    let rules = Rules {
-        lease_us: us(plan.lease),
-        only_the_killed_stall: true,
-        cancel_us_max: None,
-        rescue_us_max: Some(us(rescued_within)),
-        counts: false,
-    };
+    let rules = Rules { rescue_us_max: Some(us(rescued_within)), ..Rules::strict(plan.lease) };
     // Beyond two thirds of the lease, a job whose lease nobody renews is cancelled.
     let longest = plan.lease;
     // The next leader must not be killed before it has done its work.
@@ -107,12 +89,10 @@ pub fn rescue(plan: Plan) -> anyhow::Result<Report> {
 /// What keeps the campaign from being run; what it finds is in the report.
 pub fn zombie(plan: Plan) -> anyhow::Result<Report> {
     let rules = Rules {
-        lease_us: us(plan.lease),
         // Who stands still with the write lock keeps all others from renewing.
         only_the_killed_stall: false,
         cancel_us_max: Some(us(CANCEL_MAX)),
-        rescue_us_max: None,
-        counts: false,
+        ..Rules::strict(plan.lease)
     };
     let longest = plan.lease;
     let mut campaign = Campaign::start(plan, Mix::Linger, longest)?;

@@ -15,6 +15,8 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::final_state::{FinalState, Place, code};
@@ -47,6 +49,20 @@ pub struct Rules {
     /// True when each job raises the counter and completes in its own transaction. Then a worker
     /// that gave its lease up may hear later that the transaction was in time after all.
     pub counts: bool,
+}
+
+impl Rules {
+    /// Returns the rules of a run in which live workers keep their leases, and nothing is timed.
+    pub fn strict(lease: Duration) -> Self {
+        let lease_us = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX);
+        Self {
+            lease_us,
+            only_the_killed_stall: true,
+            cancel_us_max: None,
+            rescue_us_max: None,
+            counts: false,
+        }
+    }
 }
 
 /// What the judge found: the figures, and a sentence for each violation.
