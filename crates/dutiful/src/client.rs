@@ -148,9 +148,8 @@ impl Client {
     /// # Errors
     /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk
     /// failed.
-    pub async fn enqueue_many(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
+    pub async fn enqueue_many(&self, mut jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
         let mut known: HashMap<String, TypeDefaults> = HashMap::new();
-        let mut jobs = jobs;
         for job in &mut jobs {
             crate::payload::check(&job.payload, self.payload_bytes_max())?;
             job.settings.check()?;

@@ -63,18 +63,7 @@ fn ask(limit: usize) -> ClaimRequest {
 }
 
 fn end(job: &dutiful::store::Claimed) -> Finish {
-    Finish {
-        fence: job.fence,
-        queue: job.queue.clone(),
-        job_type: job.job_type.clone(),
-        failures: job.failures,
-        unique: job.unique,
-        delivery: job.delivery,
-        started_at: job.claimed_at,
-        ran: Duration::ZERO,
-        waited: Duration::ZERO,
-        end: End::Completed(None),
-    }
+    job.unstarted(End::Completed(None))
 }
 
 /// Returns in how many places each job of a file stands, and what the integrity check says.

@@ -244,6 +244,24 @@ pub struct Claimed {
     pub group: Option<String>,
 }
 
+impl Claimed {
+    /// Describes the end of this attempt as if it ended where it was claimed: nothing ran.
+    pub fn unstarted(&self, end: End) -> Finish {
+        Finish {
+            fence: self.fence,
+            queue: self.queue.clone(),
+            job_type: self.job_type.clone(),
+            failures: self.failures,
+            unique: self.unique,
+            delivery: self.delivery,
+            started_at: self.claimed_at,
+            ran: Duration::ZERO,
+            waited: Duration::ZERO,
+            end,
+        }
+    }
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug)]
 pub struct Finish {

@@ -97,18 +97,7 @@ impl Faults {
         let no = || StoreError::Unavailable(format!("no attempt of job {id} runs here"));
         let (worker, job) = claim.ok_or_else(no)?;
         // In its holder's name, and behind its back.
-        let end = Finish {
-            fence: job.fence,
-            queue: job.queue,
-            job_type: job.job_type,
-            failures: job.failures,
-            unique: job.unique,
-            delivery: job.delivery,
-            started_at: job.claimed_at,
-            ran: Duration::ZERO,
-            waited: Duration::ZERO,
-            end: End::Released,
-        };
+        let end = job.unstarted(End::Released);
         match self.store.finish(worker, vec![end]).await?.first() {
             Some(Held::Yes) => Ok(()),
             _ => Err(no()),

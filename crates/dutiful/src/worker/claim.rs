@@ -195,7 +195,7 @@ fn take_in(engine: &Arc<Engine>, jobs: Vec<Claimed>, sent: BootTime) {
     let stopping = engine.stop.is_cancelled();
     for job in jobs {
         if stopping && job.delivery != Delivery::AtMostOnce {
-            engine.push_end(super::finish::unstarted(&job, End::Released));
+            engine.push_end(job.unstarted(End::Released));
             continue;
         }
         let at = engine.pools.iter().position(|pool| pool.queue == job.queue).unwrap_or(0);
@@ -221,7 +221,7 @@ fn give_back_stale(engine: &Engine) {
         };
         while buffer.front().is_some_and(stale) {
             let Some(one) = buffer.pop_front() else { break };
-            engine.push_end(super::finish::unstarted(&one.job, End::Released));
+            engine.push_end(one.job.unstarted(End::Released));
         }
     }
 }

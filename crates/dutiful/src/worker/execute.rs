@@ -93,7 +93,7 @@ async fn run_slot(engine: Arc<Engine>, at: usize) {
 pub(super) async fn run_one(engine: &Arc<Engine>, pool: &Pool, next: Buffered) -> bool {
     let Some(entry) = engine.registry.get(&next.job.job_type) else {
         // The claim asked for known types only.
-        engine.push_end(finish::unstarted(&next.job, End::Released));
+        engine.push_end(next.job.unstarted(End::Released));
         return false;
     };
     let Some((attempt, payload)) = begin(engine, next) else { return false };

@@ -14,7 +14,7 @@ use crate::inspect::AttemptOutcome;
 use crate::job::State;
 use crate::outcome::{Answer, Decision, HandlerError, Result, failure};
 use crate::retry::Retry;
-use crate::store::{Claimed, DeadReason, End, Failure, Finish, Held};
+use crate::store::{DeadReason, End, Failure, Finish, Held};
 use crate::telemetry::{Event, Run};
 
 /// Most ends in one commit.
@@ -199,22 +199,6 @@ fn forget(engine: &Engine, attempt: &Attempt) {
     }
     drop(held);
     engine.room.notify_one();
-}
-
-/// Describes the end of a claim whose handler never began.
-pub(super) fn unstarted(job: &Claimed, end: End) -> Finish {
-    Finish {
-        fence: job.fence,
-        queue: job.queue.clone(),
-        job_type: job.job_type.clone(),
-        failures: job.failures,
-        unique: job.unique,
-        delivery: job.delivery,
-        started_at: job.claimed_at,
-        ran: Duration::ZERO,
-        waited: Duration::ZERO,
-        end,
-    }
 }
 
 /// Writes ends until the worker is over and none is left.

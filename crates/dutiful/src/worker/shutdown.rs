@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::engine::{Engine, Pool, lock};
-use super::{execute, finish};
+use super::execute;
 use crate::context::Stop;
 use crate::job::Delivery;
 use crate::store::End;
@@ -113,7 +113,7 @@ pub(super) fn release_buffered(engine: &Engine, pool: &Pool, all: bool) {
     let mut buffer = lock(&pool.buffer);
     for one in std::mem::take(&mut *buffer) {
         if all || one.job.delivery != Delivery::AtMostOnce {
-            engine.push_end(finish::unstarted(&one.job, End::Released));
+            engine.push_end(one.job.unstarted(End::Released));
         } else {
             buffer.push_back(one);
         }

@@ -215,18 +215,8 @@ impl Lab {
 
     /// Returns how an attempt ended after a second of running.
     pub(crate) fn finish(&self, job: &Claimed, end: End) -> Finish {
-        Finish {
-            fence: job.fence,
-            queue: job.queue.clone(),
-            job_type: job.job_type.clone(),
-            failures: job.failures,
-            unique: job.unique,
-            delivery: job.delivery,
-            started_at: job.claimed_at,
-            ran: Duration::from_secs(1),
-            waited: Duration::from_millis(5),
-            end,
-        }
+        let (ran, waited) = (Duration::from_secs(1), Duration::from_millis(5));
+        Finish { ran, waited, ..job.unstarted(end) }
     }
 
     /// Leads, and returns the term.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::open::{WAL_BYTES_MAX, wait_for_lock};
+use super::partial::with_ending;
 
 /// The log is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,9 +32,11 @@ pub(super) struct Wal {
 
 impl Wal {
     pub(super) fn of(file: &Path) -> Self {
-        let mut path = file.as_os_str().to_owned();
-        path.push("-wal");
-        Self { path: path.into(), next: Instant::now() + LOOK_EVERY, again: AGAIN_MIN }
+        Self {
+            path: with_ending(file, "-wal"),
+            next: Instant::now() + LOOK_EVERY,
+            again: AGAIN_MIN,
+        }
     }
 
     /// Cuts the log back if it has grown. Called between two transactions.
