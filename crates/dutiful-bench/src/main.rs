@@ -41,7 +41,7 @@ struct Args {
     /// Slots of the worker
     #[arg(long, default_value_t = 100)]
     concurrency: u64,
-    /// Hold a snapshot of the file open, by another process's connection, while the bench runs
+    /// Hold a snapshot of the file open, by another connection, while the bench (and the yardstick) runs
     #[arg(long)]
     snapshot: bool,
     /// A folder on the disk to measure, which may be slow to sync
@@ -57,7 +57,7 @@ fn main() -> Result<()> {
     let commit = commit::measure(place.path())?;
     let mut rounds = Vec::new();
     for _ in 0..args.rounds {
-        let yardstick = yardstick(place.path(), args.jobs)?;
+        let yardstick = yardstick(place.path(), &args)?;
         let bench = bench(&dutiful, place.path(), &args)?;
         rounds.push(Round { yardstick, bench });
     }
@@ -67,10 +67,13 @@ fn main() -> Result<()> {
 }
 
 /// Runs the yardstick; it is a script, so that anybody can read what is compared.
-fn yardstick(place: &Path, jobs: u64) -> Result<Value> {
+fn yardstick(place: &Path, args: &Args) -> Result<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("yardstick/sqlite.py");
     let mut command = Command::new("python3");
-    command.arg(script).arg(jobs.to_string()).env("YARDSTICK_DIR", place);
+    command.arg(script).arg(args.jobs.to_string()).env("YARDSTICK_DIR", place);
+    if args.snapshot {
+        command.env("YARDSTICK_SNAPSHOT", "1");
+    }
     one_line(&mut command)
 }
 

@@ -26,8 +26,12 @@ impl Run {
         let mut text = String::new();
         writeln!(text, "`dutiful-bench {}`", self.command)?;
         writeln!(text, "on {}\n", machine())?;
-        let Commit { p50, p99 } = self.commit;
-        writeln!(text, "A bare durable commit: p50 {p50} ms, p99 {p99} ms.\n")?;
+        let Commit { in_a_row, idle } = self.commit;
+        writeln!(
+            text,
+            "A bare durable commit: p50 {} ms, p99 {} ms in a row; p50 {} ms, p99 {} ms one each 20 ms.\n",
+            in_a_row.p50, in_a_row.p99, idle.p50, idle.p99
+        )?;
         writeln!(text, "| figure | yardstick | dutiful | ratio of each round | median |")?;
         writeln!(text, "|---|---|---|---|---|")?;
         self.row(&mut text, "bulk enqueue /s", "enqueue_per_s", "enqueue_bulk_per_s")?;
@@ -80,6 +84,7 @@ fn machine() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commit::Times;
 
     #[test]
     fn the_median_ratio_is_that_of_pairs() {
@@ -88,7 +93,8 @@ mod tests {
             bench: serde_json::json!({"enqueue_bulk_per_s": bench, "drain_per_s": 5}),
         };
         let rounds = vec![round(100, 50), round(200, 180), round(100, 70)];
-        let commit = Commit { p50: 1.0, p99: 2.0 };
+        let times = Times { p50: 1.0, p99: 2.0 };
+        let commit = Commit { in_a_row: times, idle: times };
         let text = Run { command: String::new(), commit, rounds }.markdown().expect("all is there");
         assert!(text.contains("| 100 | 70 | 0.50 · 0.90 · 0.70 | **0.70** |"), "{text}");
         assert!(text.contains("| 10 | 5 | 0.50 · 0.50 · 0.50 | **0.50** |"), "{text}");

@@ -1,6 +1,7 @@
 //! Tells sleeping workers that something may have become claimable: at once within this process,
 //! and within a few ms of a commit by any other connection, by polling SQLite's `data_version`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,6 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(3);
 /// A counter of rings that can be awaited.
 pub(super) struct Doorbell {
     rings: watch::Sender<u64>,
+    woken: AtomicBool,
     sleepers: Mutex<Sleepers>,
     somebody: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -31,6 +33,7 @@ impl Doorbell {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             rings: watch::Sender::new(1),
+            woken: AtomicBool::new(false),
             sleepers: Mutex::default(),
             somebody: Condvar::new(),
             thread: Mutex::new(None),
@@ -39,6 +42,19 @@ impl Doorbell {
 
     pub(super) fn ring(&self) {
         self.rings.send_modify(|n| *n += 1);
+    }
+
+    /// Rings ahead of a commit, if somebody sleeps here: whoever wakes can join it.
+    pub(super) fn ring_ahead(&self) {
+        if lock(&self.sleepers).asleep > 0 {
+            self.woken.store(true, Ordering::SeqCst);
+            self.ring();
+        }
+    }
+
+    /// Says, once, whether somebody was woken ahead of a commit.
+    pub(super) fn woke_somebody(&self) -> bool {
+        self.woken.swap(false, Ordering::SeqCst)
     }
 
     /// Waits until it rang more often than `heard`; returns how often it rang.

@@ -20,13 +20,17 @@ impl ToSql for JobId {
     }
 }
 
+/// True when a job may be claimed as soon as it is stored.
+pub(super) fn is_due(job: &Record) -> bool {
+    job.scheduled_for.is_none() && job.delay.is_zero()
+}
+
 pub(super) fn enqueue(txn: &mut Txn<'_>, jobs: &[Record]) -> Result<Vec<Enqueued>, Trouble> {
     let mut plain = prepare(txn.conn, "enqueue", "plain")?;
     let mut ready = prepare(txn.conn, "enqueue", "ready")?;
     let mut answers = Vec::with_capacity(jobs.len());
     // Jobs that are all due now get their places by one statement, from the records just written.
-    let due = |job: &Record| job.scheduled_for.is_none() && job.delay.is_zero();
-    let newest = match jobs.len() > 1 && jobs.iter().all(due) {
+    let newest = match jobs.len() > 1 && jobs.iter().all(is_due) {
         true => Some(newest_record(txn)?),
         false => None,
     };

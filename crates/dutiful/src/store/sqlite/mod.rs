@@ -10,6 +10,7 @@ mod doorbell;
 mod enqueue;
 mod errors;
 mod finish;
+mod inbox;
 mod list;
 mod look;
 mod migrate;

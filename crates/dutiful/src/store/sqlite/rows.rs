@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use rusqlite::Row;
 
-use crate::id::JobId;
+use crate::id::{JobId, Name};
 use crate::store::Failure;
 
 /// Reads an id; a blob of another length cannot be one of ours.
@@ -40,4 +40,24 @@ pub(super) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
 pub(super) fn failure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Failure>> {
     let (class, message) = (some_text(row, column)?, some_text(row, column + 1)?);
     Ok(class.map(|class| Failure { class, message: message.unwrap_or_default() }))
+}
+
+/// Names seen lately, so that each is allocated once.
+#[derive(Default)]
+pub(super) struct Names(std::collections::HashSet<Name>);
+
+impl Names {
+    const KEPT_MAX: usize = 10_000;
+
+    pub(super) fn get(&mut self, text: &str) -> Name {
+        if let Some(name) = self.0.get(text) {
+            return name.clone();
+        }
+        if self.0.len() >= Self::KEPT_MAX {
+            self.0.clear();
+        }
+        let name = Name::stored(text);
+        self.0.insert(name.clone());
+        name
+    }
 }

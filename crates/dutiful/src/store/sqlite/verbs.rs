@@ -40,7 +40,12 @@ impl Store for SqliteStore {
     }
 
     fn enqueue(&self, jobs: Vec<Record>) -> Reply<'_, Vec<Enqueued>> {
-        self.write(jobs.len(), move |txn| enqueue::enqueue(txn, &jobs))
+        let due = jobs.iter().any(enqueue::is_due);
+        let asked = self.write(jobs.len(), move |txn| enqueue::enqueue(txn, &jobs));
+        if due {
+            self.bell.ring_ahead();
+        }
+        asked
     }
 
     fn claim(&self, ask: ClaimRequest) -> Reply<'_, Vec<Claimed>> {

@@ -9,8 +9,9 @@ use rusqlite::Transaction;
 
 use super::finish::{Hot, finish_one};
 use super::note::note_one;
+use super::rows::Names;
 use super::tally::Tally;
-use super::writer::{Names, Txn, lock};
+use super::writer::{Txn, lock};
 use super::{SqliteStore, Trouble, enqueue};
 use crate::context::{Attempt, Context};
 use crate::enqueue::Enqueue;
