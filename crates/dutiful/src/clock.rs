@@ -138,6 +138,12 @@ impl Clock {
         }
     }
 
+    /// True for a clock that somebody moves: then a server's own clock is not asked.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn is_manual(&self) -> bool {
+        matches!(self.0, Source::Manual(_))
+    }
+
     /// Moves a manual clock forward; the machine's clock stays as it is.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(us) = &self.0 {

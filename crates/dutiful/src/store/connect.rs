@@ -25,6 +25,14 @@ pub(crate) async fn connect(
             };
             Ok(Arc::new(apart("dutiful-open", open).await?))
         }
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            let store = super::postgres::PostgresStore::open(url, clock).await?;
+            if !must_exist {
+                store.migrate_newest().await?;
+            }
+            Ok(Arc::new(store))
+        }
         _ => Err(unknown(url)),
     }
 }

@@ -18,6 +18,8 @@ use crate::inspect::{
 use crate::job::{Delivery, Record, State, TypeDefaults};
 
 pub(crate) mod connect;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 

@@ -69,6 +69,13 @@ pub(crate) fn memory() -> Address {
     Address { url: "sqlite::memory:".into(), dir: None }
 }
 
+/// A schema of its own in a database that many tests share.
+pub(crate) fn postgres() -> Address {
+    let server = std::env::var("DUTIFUL_TEST_POSTGRES").expect("a server for tests");
+    let schema = JobId::new().to_string().replace('-', "");
+    Address { url: format!("{server}?schema=t{schema}"), dir: None }
+}
+
 /// Runs one promise on one store.
 pub(crate) fn keep<F: Future<Output = Kept>>(
     name: &'static str,

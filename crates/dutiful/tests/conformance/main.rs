@@ -9,6 +9,7 @@ mod harness;
 stores! {
     file: crate::harness::file,
     memory: crate::harness::memory,
+    postgres: crate::harness::postgres,
 }
 
 mod abdicate;

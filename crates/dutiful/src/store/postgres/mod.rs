@@ -1,0 +1,92 @@
+//! The store in a Postgres database: the user's own, so that jobs and data commit together.
+
+mod errors;
+mod migrate;
+mod session;
+mod statements;
+mod target;
+mod values;
+mod verbs;
+mod wire;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use self::errors::Trouble;
+use self::statements::Statements;
+use self::target::Target;
+use self::wire::{Line, Wire};
+use crate::clock::{Clock, Timestamp};
+use crate::error::StoreError;
+use crate::store::{Facts, Reply};
+
+/// Jobs in a schema of a Postgres database.
+pub struct PostgresStore {
+    db: Arc<Db>,
+    facts: Facts,
+    /// A store does not survive fork(): the child would share its sockets.
+    pid: u32,
+}
+
+/// What every verb works with.
+pub(super) struct Db {
+    wire: Wire,
+    statements: Statements,
+    clock: Clock,
+}
+
+impl PostgresStore {
+    /// Connects to `postgres://…`. The schema is not touched: see [`PostgresStore::check`].
+    ///
+    /// # Errors
+    /// [`StoreError::Url`] for a URL that is none; [`StoreError::Refused`] when the server says no;
+    /// [`StoreError::Unavailable`] when there is none.
+    pub(crate) async fn open(url: &str, clock: Clock) -> Result<Self, StoreError> {
+        let target = Target::parse(url)?;
+        let statements = Statements::new(&target.schema);
+        let place = target.place();
+        let wire = Wire::start(target)?;
+        let db = Arc::new(Db { wire, statements, clock });
+        let opened = db.clone();
+        let seen = db.wire.run(async move { opened.look_at_server().await }).await?;
+        let facts =
+            Facts { store: "postgres", version: seen.version, durability: seen.durability, place };
+        Ok(Self { db, facts, pid: std::process::id() })
+    }
+
+    fn check_process(&self) -> Result<(), StoreError> {
+        if std::process::id() == self.pid { Ok(()) } else { Err(StoreError::Forked) }
+    }
+
+    /// Runs work on the store's own thread. It is done to its end even if the caller goes away, so
+    /// that nobody leaves half of it behind by dropping a future.
+    fn run<T, F>(&self, work: impl FnOnce(Arc<Db>) -> F) -> Reply<'_, T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Trouble>> + Send + 'static,
+    {
+        let asked = self.check_process().map(|()| self.db.wire.run(work(self.db.clone())));
+        Box::pin(async move { Ok(asked?.await?) })
+    }
+}
+
+/// What the server is.
+struct Server {
+    version: String,
+    durability: String,
+}
+
+impl Db {
+    /// The time that statements compare with: `None` lets the server ask its own clock.
+    pub(super) fn now(&self) -> Option<Timestamp> {
+        self.clock.is_manual().then(|| self.clock.now())
+    }
+
+    async fn look_at_server(&self) -> Result<Server, Trouble> {
+        let rows = self.query(Line::Look, "facts", "server", &[]).await?;
+        let row = rows.first().ok_or(Trouble::Mistake("the server told nothing of itself"))?;
+        let (version, fsync, commit): (String, String, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        Ok(Server { version, durability: format!("fsync={fsync}, synchronous_commit={commit}") })
+    }
+}

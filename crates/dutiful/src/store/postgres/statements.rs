@@ -1,0 +1,134 @@
+//! The SQL of each verb, cut into its named statements and put into the schema of this store.
+//!
+//! The files write `dutiful.` before every name of ours, so that they can be tried in psql as they
+//! stand. Each parameter carries its type (`$1::uuid[]`), so that a statement can be sent without
+//! being prepared.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio_postgres::types::Type;
+
+macro_rules! verbs {
+    ($($verb:literal),* $(,)?) => {
+        const FILES: &[(&str, &str)] =
+            &[$(($verb, include_str!(concat!("sql/", $verb, ".sql")))),*];
+    };
+}
+
+verbs!["facts", "migrate"];
+
+/// A statement in the schema of this store.
+pub(super) struct Statement {
+    pub(super) sql: String,
+    pub(super) types: Vec<Type>,
+}
+
+/// All statements, by verb and name.
+pub(super) struct Statements(HashMap<(&'static str, &'static str), Arc<Statement>>);
+
+impl Statements {
+    pub(super) fn new(schema: &str) -> Self {
+        let all = FILES.iter().flat_map(|(verb, file)| {
+            sections(file).map(move |(name, sql)| {
+                let types = types(sql);
+                ((*verb, name), Arc::new(Statement { sql: placed(sql, schema), types }))
+            })
+        });
+        Self(all.collect())
+    }
+
+    pub(super) fn get(&self, verb: &'static str, name: &'static str) -> Arc<Statement> {
+        self.0.get(&(verb, name)).cloned().unwrap_or_else(|| {
+            // A name that no file has is a mistake in this crate; every statement is run by a test.
+            panic!("sql/{verb}.sql has no statement \"{name}\"")
+        })
+    }
+
+    /// Returns the functions that live in the schema, in the order of their names.
+    pub(super) fn functions(schema: &str) -> String {
+        let functions = FILES.iter().flat_map(|(_, file)| sections(file));
+        let functions = functions.filter(|(name, _)| name.starts_with("function"));
+        functions.map(|(_, sql)| placed(sql, schema) + ";\n").collect()
+    }
+}
+
+/// Puts a statement's names into a schema.
+pub(super) fn placed(sql: &str, schema: &str) -> String {
+    sql.replace("dutiful.", &format!("\"{schema}\"."))
+}
+
+fn sections(file: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    file.split("-- :").skip(1).map(|section| {
+        let name_end = section.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let name = &section[..name_end.unwrap_or(section.len())];
+        let body = section.find('\n').map_or("", |at| section[at..].trim_start());
+        (name, skip_comments(body))
+    })
+}
+
+fn skip_comments(mut sql: &str) -> &str {
+    while let Some(rest) = sql.strip_prefix("--") {
+        sql = rest.find('\n').map_or("", |at| rest[at..].trim_start());
+    }
+    sql.trim_end().trim_end_matches(';')
+}
+
+/// Reads the types that the parameters carry.
+fn types(sql: &str) -> Vec<Type> {
+    let mut types = Vec::new();
+    for rest in sql.split('$').skip(1) {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let Ok(number) = rest[..digits].parse::<usize>() else { continue };
+        let Some(cast) = rest[digits..].strip_prefix("::") else { continue };
+        let end = cast.find(|c: char| !c.is_ascii_alphanumeric() && c != '[' && c != ']');
+        let known = known(&cast[..end.unwrap_or(cast.len())]);
+        types.resize(types.len().max(number), Type::UNKNOWN);
+        types[number - 1] = known;
+    }
+    types
+}
+
+fn known(name: &str) -> Type {
+    match name {
+        "uuid" => Type::UUID,
+        "uuid[]" => Type::UUID_ARRAY,
+        "text" => Type::TEXT,
+        "text[]" => Type::TEXT_ARRAY,
+        "bytea" => Type::BYTEA,
+        "bytea[]" => Type::BYTEA_ARRAY,
+        "smallint" => Type::INT2,
+        "smallint[]" => Type::INT2_ARRAY,
+        "int" => Type::INT4,
+        "int[]" => Type::INT4_ARRAY,
+        "bigint" => Type::INT8,
+        "bigint[]" => Type::INT8_ARRAY,
+        "boolean" => Type::BOOL,
+        "boolean[]" => Type::BOOL_ARRAY,
+        "timestamptz" => Type::TIMESTAMPTZ,
+        "timestamptz[]" => Type::TIMESTAMPTZ_ARRAY,
+        "json" => Type::JSON,
+        // A type that is not listed is a mistake in this crate; the test below reads every file.
+        other => panic!("a parameter of the type \"{other}\" is not known here"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_of_every_statement_carries_a_type() {
+        for (key, statement) in Statements::new("jobs").0 {
+            assert!(!statement.types.contains(&Type::UNKNOWN), "{key:?}: {}", statement.sql);
+            assert!(!statement.sql.contains("dutiful."), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn reads_types_in_any_order() {
+        let sql = "SELECT $2::timestamptz, $1::uuid[], $1";
+        assert_eq!(types(sql), [Type::UUID_ARRAY, Type::TIMESTAMPTZ]);
+        assert_eq!(placed("SELECT dutiful.f()", "a_b"), "SELECT \"a_b\".f()");
+    }
+}

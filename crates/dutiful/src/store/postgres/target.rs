@@ -1,0 +1,123 @@
+//! Reads `postgres://user:password@host:port/database?schema=dutiful&…`: the driver's own words, and
+//! ours beside them.
+
+use std::time::Duration;
+
+use tokio_postgres::Config;
+
+use crate::error::StoreError;
+
+/// Where our tables stand when the URL says nothing.
+const SCHEMA: &str = "dutiful";
+/// Longest name of a schema, in bytes: what Postgres keeps of a name.
+const SCHEMA_BYTES_MAX: usize = 63;
+/// How long a connection may take to be made.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// Which server, database and schema, and how to speak to it.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) config: Config,
+    pub(super) schema: String,
+    /// False where a pooler gives each transaction another connection: nothing may be prepared.
+    pub(super) prepared: Option<bool>,
+}
+
+impl Target {
+    /// Reads a URL.
+    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
+        let refuse = |reason: String| StoreError::Url { url: redact(url), reason };
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let (mut schema, mut prepared, mut theirs) = (SCHEMA.to_owned(), None, Vec::new());
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=').unwrap_or((pair, "")) {
+                ("schema", name) => schema = name.to_owned(),
+                ("statement_mode", "prepared") => prepared = Some(true),
+                ("statement_mode", "typed") => prepared = Some(false),
+                ("statement_mode", other) => {
+                    let text =
+                        format!("statement_mode is \"prepared\" or \"typed\", not \"{other}\"");
+                    return Err(refuse(text));
+                }
+                _ => theirs.push(pair),
+            }
+        }
+        check_schema(&schema).map_err(&refuse)?;
+        let plain = match theirs.is_empty() {
+            true => base.to_owned(),
+            false => format!("{base}?{}", theirs.join("&")),
+        };
+        let mut config: Config = plain.parse().map_err(|error: tokio_postgres::Error| {
+            let detail =
+                std::error::Error::source(&error).map_or(String::new(), |s| format!(": {s}"));
+            refuse(format!("{error}{detail}; write postgres://user:password@host:5432/database"))
+        })?;
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_MAX);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("dutiful");
+        }
+        Ok(Self { config, schema, prepared })
+    }
+
+    /// Says where it is, without secrets.
+    pub(super) fn place(&self) -> String {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            tokio_postgres::config::Host::Tcp(name) => name.clone(),
+            #[cfg(unix)]
+            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+        });
+        let host = hosts.collect::<Vec<_>>().join(",");
+        let port = self.config.get_ports().first().map_or(String::new(), |port| format!(":{port}"));
+        let database = self.config.get_dbname().unwrap_or_default();
+        match self.schema.as_str() {
+            SCHEMA => format!("{host}{port}/{database}"),
+            schema => format!("{host}{port}/{database}, schema {schema}"),
+        }
+    }
+}
+
+fn check_schema(name: &str) -> Result<(), String> {
+    let fits = !name.is_empty() && name.len() <= SCHEMA_BYTES_MAX && !name.starts_with("pg_");
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if fits && name.bytes().all(plain) && !name.as_bytes()[0].is_ascii_digit() {
+        return Ok(());
+    }
+    let text = "the schema's name is 1 to 63 of the characters a-z 0-9 _, and begins with a letter";
+    Err(text.into())
+}
+
+/// Returns a URL without the password in it.
+fn redact(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 < at => {
+            format!("{}…{}", &url[..scheme + 3], &url[at..])
+        }
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_where_and_how_or_is_refused_without_its_password() {
+        let target =
+            Target::parse("postgres://app:s3cret@db:5433/shop?schema=jobs_2").expect("fine");
+        assert_eq!(target.place(), "db:5433/shop, schema jobs_2");
+        let plain = Target::parse("postgres://app@db/shop?sslmode=require").expect("fine");
+        assert_eq!((plain.schema.as_str(), plain.prepared), ("dutiful", None));
+        for wrong in [
+            "postgres://app:s3cret@db:port/shop",
+            "postgres://app:s3cret@db/shop?schema=Robert'); DROP",
+            "postgres://app:s3cret@db/shop?schema=",
+            "postgres://app:s3cret@db/shop?statement_mode=fast",
+            "postgres://app:s3cret@db/shop?colour=blue",
+        ] {
+            let error = Target::parse(wrong).err().expect("it is refused").to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+}

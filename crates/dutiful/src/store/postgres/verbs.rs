@@ -1,0 +1,232 @@
+//! The verbs of the seam, each handed to the store's thread.
+
+use std::any::Any;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::PostgresStore;
+use super::errors::Trouble;
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::{Fence, JobId, Name, WorkerId};
+use crate::inspect::{
+    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, WorkerInfo,
+};
+use crate::job::{Record, TypeDefaults};
+use crate::store::{
+    Beat, Change, ClaimRequest, Claimed, Enqueued, Facts, Finish, HeartbeatRequest, Held,
+    Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply, RescueRequest, Rescued,
+    Retention, Store, WorkerCard,
+};
+
+/// What a verb answers that is not written yet.
+fn missing<'a, T: Send + 'a>(verb: &'static str) -> Reply<'a, T> {
+    let (store, advice) = ("postgres", "use sqlite:jobs.db");
+    Box::pin(async move { Err(StoreError::Unsupported { what: verb, store, advice }) })
+}
+
+impl Store for PostgresStore {
+    fn facts(&self) -> Facts {
+        self.facts.clone()
+    }
+
+    fn enqueue(&self, jobs: Vec<Record>) -> Reply<'_, Vec<Enqueued>> {
+        let _ = jobs;
+        missing("enqueue")
+    }
+
+    fn claim(&self, ask: ClaimRequest) -> Reply<'_, Vec<Claimed>> {
+        let _ = ask;
+        missing("claim")
+    }
+
+    fn finish(&self, worker: WorkerId, ends: Vec<Finish>) -> Reply<'_, Vec<Held>> {
+        let _ = (worker, ends);
+        missing("finish")
+    }
+
+    fn heartbeat(&self, ask: HeartbeatRequest) -> Reply<'_, Vec<Beat>> {
+        let _ = ask;
+        missing("heartbeat")
+    }
+
+    fn cancel_requests(&self, worker: WorkerId) -> Reply<'_, Vec<JobId>> {
+        let _ = worker;
+        missing("cancel_requests")
+    }
+
+    fn held(&self, fences: Vec<Fence>) -> Reply<'_, Vec<Held>> {
+        let _ = fences;
+        missing("held")
+    }
+
+    fn note(&self, notes: Vec<Note>) -> Reply<'_, Vec<Held>> {
+        let _ = notes;
+        missing("note")
+    }
+
+    fn cancel(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
+        let _ = ids;
+        missing("cancel")
+    }
+
+    fn retry(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
+        let _ = ids;
+        missing("retry")
+    }
+
+    fn discard(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
+        let _ = ids;
+        missing("discard")
+    }
+
+    fn reschedule(&self, ids: Vec<JobId>, at: Timestamp) -> Reply<'_, Vec<Change>> {
+        let _ = (ids, at);
+        missing("reschedule")
+    }
+
+    fn delete(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
+        let _ = ids;
+        missing("delete")
+    }
+
+    fn clear(&self, queue: Name, limit: usize) -> Reply<'_, usize> {
+        let _ = (queue, limit);
+        missing("clear")
+    }
+
+    fn pause(&self, queue: Name, paused: bool) -> Reply<'_, bool> {
+        let _ = (queue, paused);
+        missing("pause")
+    }
+
+    fn show(&self, id: JobId) -> Reply<'_, Option<JobInfo>> {
+        let _ = id;
+        missing("show")
+    }
+
+    fn result(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Option<JobResult>>> {
+        let _ = ids;
+        missing("result")
+    }
+
+    fn list(&self, filter: Filter) -> Reply<'_, Page> {
+        let _ = filter;
+        missing("list")
+    }
+
+    fn queues(&self) -> Reply<'_, Vec<QueueInfo>> {
+        missing("queues")
+    }
+
+    fn stats(&self) -> Reply<'_, Stats> {
+        missing("stats")
+    }
+
+    fn workers(&self) -> Reply<'_, Vec<WorkerInfo>> {
+        missing("workers")
+    }
+
+    fn doctor(&self, full: bool) -> Reply<'_, Vec<Finding>> {
+        let _ = full;
+        missing("doctor")
+    }
+
+    fn backup(&self, to: PathBuf) -> Reply<'_, Backup> {
+        let _ = to;
+        missing("backup")
+    }
+
+    fn register(&self, worker: WorkerCard) -> Reply<'_, ()> {
+        let _ = worker;
+        missing("register")
+    }
+
+    fn leave(&self, worker: WorkerId) -> Reply<'_, ()> {
+        let _ = worker;
+        missing("leave")
+    }
+
+    fn types(&self, types: Vec<Name>) -> Reply<'_, Vec<TypeDefaults>> {
+        let _ = types;
+        missing("types")
+    }
+
+    fn lead(&self, worker: WorkerId, ttl: Duration) -> Reply<'_, Leadership> {
+        let _ = (worker, ttl);
+        missing("lead")
+    }
+
+    fn abdicate(&self, worker: WorkerId, term: i64) -> Reply<'_, ()> {
+        let _ = (worker, term);
+        missing("abdicate")
+    }
+
+    fn promote(&self, term: i64, limit: usize) -> Reply<'_, Promoted> {
+        let _ = (term, limit);
+        missing("promote")
+    }
+
+    fn rescue(&self, term: i64, ask: RescueRequest) -> Reply<'_, Vec<Rescued>> {
+        let _ = (term, ask);
+        missing("rescue")
+    }
+
+    fn prune(&self, term: i64, keep: Retention) -> Reply<'_, usize> {
+        let _ = (term, keep);
+        missing("prune")
+    }
+
+    fn fold(&self, term: i64) -> Reply<'_, usize> {
+        let _ = term;
+        missing("fold")
+    }
+
+    fn once(&self, ask: OnceRequest) -> Reply<'_, Once> {
+        let _ = ask;
+        missing("once")
+    }
+
+    fn once_store(&self, key: String, fence: Fence, result: Option<Vec<u8>>) -> Reply<'_, Held> {
+        let _ = (key, fence, result);
+        missing("once_store")
+    }
+
+    fn doorbell(&self, heard: u64) -> Pin<Box<dyn Future<Output = u64> + Send + '_>> {
+        Box::pin(async move {
+            if heard == 0 {
+                return 1;
+            }
+            std::future::pending().await
+        })
+    }
+
+    fn migrate(&self, version: Option<i64>) -> Reply<'_, Migrated> {
+        self.run(move |db| async move { db.migrate(version).await })
+    }
+
+    fn close(&self) -> Reply<'_, ()> {
+        let checked = self.check_process();
+        Box::pin(async move {
+            checked?;
+            if let Some(thread) = self.db.wire.close() {
+                let joined = super::super::connect::apart("dutiful-close", move || {
+                    // A panic in the thread was reported already.
+                    drop(thread.join());
+                    Ok(())
+                });
+                joined.await?;
+            }
+            Ok::<(), StoreError>(())
+        })
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+#[expect(unused, reason = "until all verbs are there")]
+fn trouble(_: Trouble) {}
