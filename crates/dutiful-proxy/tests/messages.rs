@@ -6,6 +6,7 @@ mod server;
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use dutiful_proxy::{Each, End, Fault, Proxy, Side, Way, Which};
 use server::{
@@ -115,6 +116,8 @@ fn swallows_only_whoever_says_a_text_from_that_message_on() {
         let listen = query("LISTEN a");
         let (front, back) = listen.split_at(9);
         client.write_all(front).unwrap();
+        // The proxy has one thread: it has read the front when this has come through.
+        ask(&mut other, "one");
         client.write_all(back).unwrap();
         assert!(is_silent(client));
         assert_eq!(server.heard()[index].bytes, before);
@@ -142,7 +145,11 @@ fn loses_a_commit_or_its_answer_once() {
         let server = Server::postgres();
         let proxy = Proxy::start(server.addr, 1).unwrap();
         let cut = Fault::CutAtMessage { way, k: 1, side: Side::Before };
+        // Late, so that the answer to what stands before comes in between.
+        let (base, jitter) = (Duration::from_millis(50), Duration::ZERO);
+        let late = Fault::Delay { ways: &[Way::ToServer], base, jitter };
         proxy.on_new(Which::sent("COMMIT").once(), cut);
+        proxy.on_new(Which::sent("COMMIT").once(), late);
         let mut client = session(&proxy, "a");
         ask(&mut client, "BEGIN");
         // Both in one write: what stands before the message is not its concern.
