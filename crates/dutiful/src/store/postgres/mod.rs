@@ -4,6 +4,7 @@ mod claim;
 mod enqueue;
 mod errors;
 mod finish;
+mod gather;
 mod migrate;
 mod session;
 mod statements;
@@ -37,6 +38,7 @@ pub(super) struct Db {
     statements: Statements,
     clock: Clock,
     foreign: claim::ForeignLook,
+    gathering: gather::Gathering,
 }
 
 impl PostgresStore {
@@ -50,7 +52,13 @@ impl PostgresStore {
         let statements = Statements::new(&target.schema);
         let place = target.place();
         let wire = Wire::start(target)?;
-        let db = Arc::new(Db { wire, statements, clock, foreign: claim::ForeignLook::default() });
+        let db = Arc::new(Db {
+            wire,
+            statements,
+            clock,
+            foreign: claim::ForeignLook::default(),
+            gathering: gather::Gathering::default(),
+        });
         let opened = db.clone();
         let seen = db.wire.run(async move { opened.look_at_server().await }).await?;
         let facts =

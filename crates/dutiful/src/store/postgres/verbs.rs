@@ -34,7 +34,7 @@ impl Store for PostgresStore {
 
     fn enqueue(&self, jobs: Vec<Record>) -> Reply<'_, Vec<Enqueued>> {
         self.run(move |db| async move {
-            let stored = db.enqueue(&jobs).await?;
+            let stored = db.clone().enqueue_gathered(jobs).await?;
             db.ring();
             Ok(stored)
         })
