@@ -9,28 +9,11 @@ use rusqlite::{Connection, params};
 use super::errors::Trouble;
 use super::statements::prepare;
 use crate::id::Name;
+pub(super) use crate::store::common::stored::Event;
 
 /// Upper bounds of the histogram's buckets in ms; one more bucket holds what is slower.
 pub(super) const BOUNDS_MS: [u64; 15] =
     [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000];
-
-/// What is counted. The numbers are stored, so they never change their meaning.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(i64)]
-pub(super) enum Event {
-    Enqueued = 0,
-    Completed = 1,
-    Failed = 2,
-    Dead = 3,
-    Cancelled = 4,
-    Snoozed = 5,
-    Released = 6,
-    Stalled = 7,
-    /// A completed job left the record (pruned or deleted).
-    CompletedGone = 8,
-    /// A cancelled job left the record or went back into the queue.
-    CancelledGone = 9,
-}
 
 /// The counts of one transaction, written at its end.
 #[derive(Default)]
