@@ -15,6 +15,9 @@ pub(in crate::store) struct Counted(BTreeMap<String, One>);
 #[derive(Default)]
 struct One {
     counts: Counts,
+    /// Ended and not gone again; a sum only at the end, for events come in any order.
+    completed: i64,
+    cancelled: i64,
     oldest: Option<Timestamp>,
     paused: bool,
 }
@@ -59,14 +62,13 @@ impl Counted {
         const CANCELLED: i64 = Event::Cancelled as i64;
         const CANCELLED_GONE: i64 = Event::CancelledGone as i64;
         const STALLED: i64 = Event::Stalled as i64;
-        let counts = &mut self.of(queue).counts;
-        let add = |field: &mut u64, n: i64| *field = field.saturating_add_signed(n);
+        let one = self.of(queue);
         match event {
-            COMPLETED => add(&mut counts.completed, n),
-            COMPLETED_GONE => add(&mut counts.completed, -n),
-            CANCELLED => add(&mut counts.cancelled, n),
-            CANCELLED_GONE => add(&mut counts.cancelled, -n),
-            STALLED => add(&mut counts.stalled_total, n),
+            COMPLETED => one.completed += n,
+            COMPLETED_GONE => one.completed -= n,
+            CANCELLED => one.cancelled += n,
+            CANCELLED_GONE => one.cancelled -= n,
+            STALLED => one.counts.stalled_total += n.max(0) as u64,
             _ => {}
         }
     }
@@ -76,7 +78,11 @@ impl Counted {
         let age = |since: Option<Timestamp>| since.map_or(0.0, |at| seconds(now.since(at)));
         let info = |(queue, one): (String, One)| QueueInfo {
             queue: Name::stored(&queue),
-            counts: one.counts,
+            counts: Counts {
+                completed: one.completed.max(0) as u64,
+                cancelled: one.cancelled.max(0) as u64,
+                ..one.counts
+            },
             oldest_pending_s: age(one.oldest),
             paused: one.paused,
         };
@@ -128,4 +134,19 @@ fn warnings(stats: &Stats, seen: &Seen) -> Vec<String> {
         warnings.push(format!("{n} dead jobs wait for a person (dutiful dead list)"));
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_add_up_in_whatever_order_they_come() {
+        let mut all = Counted::default();
+        all.event("mail".into(), Event::CompletedGone as i64, 1);
+        all.event("mail".into(), Event::Completed as i64, 3);
+        all.event("mail".into(), Event::CancelledGone as i64, 2);
+        let counts = all.queues(Timestamp::from_us(0))[0].counts;
+        assert_eq!((counts.completed, counts.cancelled), (2, 0));
+    }
 }

@@ -16,7 +16,21 @@ macro_rules! verbs {
     };
 }
 
-verbs!["facts", "migrate"];
+verbs![
+    "cancel_requests",
+    "doctor",
+    "facts",
+    "held",
+    "leave",
+    "list",
+    "migrate",
+    "queues",
+    "register",
+    "show",
+    "stats",
+    "types",
+    "workers",
+];
 
 /// A statement in the schema of this store.
 pub(super) struct Statement {
