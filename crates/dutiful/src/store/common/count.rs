@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::stored::Event;
 use crate::clock::Timestamp;
 use crate::id::Name;
 use crate::inspect::{Counts, QueueInfo, Stats, seconds};
+use crate::store::tally::Event;
 
 /// What was counted of each queue.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! The numbers that stand in rows for states, outcomes, reasons and events. They are stored, so they
+//! The numbers that stand in rows for states, outcomes and reasons. They are stored, so they
 //! never change their meaning.
 
 use crate::clock::Timestamp;
@@ -53,22 +53,4 @@ pub(in crate::store) fn dead_reason(detail: i64) -> DeadReason {
         2 => DeadReason::Discarded,
         _ => DeadReason::Quarantined,
     }
-}
-
-/// What is counted. The numbers are stored, so they never change their meaning.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(i64)]
-pub(in crate::store) enum Event {
-    Enqueued = 0,
-    Completed = 1,
-    Failed = 2,
-    Dead = 3,
-    Cancelled = 4,
-    Snoozed = 5,
-    Released = 6,
-    Stalled = 7,
-    /// A completed job left the record (pruned or deleted).
-    CompletedGone = 8,
-    /// A cancelled job left the record or went back into the queue.
-    CancelledGone = 9,
 }

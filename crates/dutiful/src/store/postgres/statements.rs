@@ -18,8 +18,11 @@ macro_rules! verbs {
 
 verbs![
     "cancel_requests",
+    "claim",
     "doctor",
+    "enqueue",
     "facts",
+    "finish",
     "held",
     "leave",
     "list",
