@@ -16,7 +16,7 @@ macro_rules! verbs {
     };
 }
 
-verbs!["facts", "migrate"];
+verbs!["doorbell", "facts", "migrate"];
 
 /// A statement in the schema of this store.
 pub(super) struct Statement {
