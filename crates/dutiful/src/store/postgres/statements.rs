@@ -20,6 +20,7 @@ verbs![
     "cancel_requests",
     "claim",
     "doctor",
+    "doorbell",
     "enqueue",
     "facts",
     "finish",
