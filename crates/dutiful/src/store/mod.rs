@@ -1,7 +1,7 @@
 //! The seam between the engine and the stores: plain data in, plain data out, one method a verb.
 //!
-//! Every verb takes and gives batches, compares with the store's own clock only, and is atomic: its
-//! answer means that all of it is durable. The `conformance` tests are written against this trait.
+//! Every verb takes batches, compares with the store's own clock only, and is atomic: its answer
+//! means that all of it is durable. The `conformance` tests are written against this trait.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -17,11 +17,18 @@ use crate::inspect::{
 };
 use crate::job::{Delivery, Record, State, TypeDefaults};
 
+mod chores;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod common;
 pub(crate) mod connect;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod tally;
+
+pub use chores::{Leadership, Promoted, RescueRequest, Rescued, Retention};
 
 /// The answer of a verb: boxed, so that `dyn Store` works.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -67,8 +74,7 @@ pub trait Store: Send + Sync + 'static {
     /// Removes every trace of jobs that are not active.
     fn delete(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>>;
 
-    /// Deletes at most `limit` jobs that wait in a queue (pending, scheduled, failed), with every
-    /// trace of them; says how many. 0 means that none waits.
+    /// Deletes at most `limit` waiting jobs of a queue, with every trace; 0 means that none waits.
     fn clear(&self, queue: Name, limit: usize) -> Reply<'_, usize>;
 
     /// Stops (or lets go on) claims from a queue; says whether that changed anything.
@@ -404,67 +410,6 @@ pub struct WorkerCard {
     pub types: Vec<TypeDefaults>,
     /// True while it claims nothing and only ends what it runs.
     pub quiet: bool,
-}
-
-/// Who leads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Leadership {
-    /// The one who leads now.
-    pub leader: WorkerId,
-    /// Grows with every change.
-    pub term: i64,
-}
-
-/// What a promotion did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Promoted {
-    /// How many moved.
-    pub moved: usize,
-    /// How long until the next is due, if any.
-    pub next: Option<Duration>,
-}
-
-/// How to treat expired leases.
-#[derive(Clone, Copy, Debug)]
-pub struct RescueRequest {
-    /// Dead after so many stalls in a row; 0 is never.
-    pub crashes_max: u32,
-    /// At most so many.
-    pub limit: usize,
-    /// A store whose owner may have been unable to write waits this long between the first sight
-    /// of an expired lease and its rescue.
-    pub patience: Duration,
-}
-
-/// A stalled job that was rescued.
-#[derive(Clone, Debug)]
-pub struct Rescued {
-    /// The attempt that ended so.
-    pub fence: Fence,
-    /// Its queue.
-    pub queue: Name,
-    /// Its type.
-    pub job_type: Name,
-    /// Stalls in a row, this one included.
-    pub crashes: u32,
-    /// True when it is dead now.
-    pub dead: bool,
-}
-
-/// How long finished jobs are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// Completed and cancelled ones.
-    pub completed: Duration,
-    /// Dead ones.
-    pub dead: Duration,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        Self { completed: DAY * 7, dead: DAY * 90 }
-    }
 }
 
 /// A remembered effect about to begin.

@@ -81,18 +81,30 @@ impl Db {
             left.again = false;
             let (lease, now) = (micros(ask.lease), self.now());
             let rows = self
-                .query(Line::Claim, "claim", "front", &[
-                    &queues, &left.rooms, &left.onces, &types, &left.limit, &left.bytes,
-                    &left.crashed, &nonce, &ask.worker.0, &lease, &now,
-                ])
+                .query(
+                    Line::Claim,
+                    "claim",
+                    "front",
+                    &[
+                        &queues,
+                        &left.rooms,
+                        &left.onces,
+                        &types,
+                        &left.limit,
+                        &left.bytes,
+                        &left.crashed,
+                        &nonce,
+                        &ask.worker.0,
+                        &lease,
+                        &now,
+                    ],
+                )
                 .await?;
             for row in &rows {
                 claimed.extend(take(row, ask, nonce, claimed.is_empty(), &mut left)?);
             }
         }
-        claimed.sort_by(|(a, x), (b, y)| {
-            (a, x.run_at, x.fence.id).cmp(&(b, y.run_at, y.fence.id))
-        });
+        claimed.sort_by(|(a, x), (b, y)| (a, x.run_at, x.fence.id).cmp(&(b, y.run_at, y.fence.id)));
         if left.limit > 0 && !left.full && self.foreign.is_due() {
             self.set_aside(&queues, &types).await?;
         }
@@ -120,8 +132,9 @@ fn take(
 ) -> Result<Option<((i64, i16), Claimed)>, Trouble> {
     let (lane, flags): (i64, i16) = (row.try_get(0)?, row.try_get(5)?);
     let at = (lane - 1) as usize;
-    if row.try_get::<_, bool>(18)? {
-        left.full |= !row.try_get::<_, Option<bool>>(19)?.unwrap_or(true) && !first;
+    if !row.try_get::<_, bool>(18)? {
+        // A row without a record weighs nothing.
+        left.full |= row.try_get::<_, Option<bool>>(19)? == Some(false) && !first;
         left.again = true;
         return Ok(None);
     }

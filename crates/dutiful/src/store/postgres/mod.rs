@@ -1,9 +1,20 @@
 //! The store in a Postgres database: the user's own, so that jobs and data commit together.
 
+mod claim;
+mod count;
+mod doctor;
 mod doorbell;
+mod enqueue;
 mod errors;
+mod finish;
+mod gather;
+mod list;
+mod look;
 mod migrate;
 mod pooler;
+mod presence;
+mod rows;
+mod server;
 mod session;
 mod statements;
 mod target;
@@ -39,6 +50,9 @@ pub(super) struct Db {
     statements: Statements,
     clock: Clock,
     bell: Arc<Doorbell>,
+    foreign: claim::ForeignLook,
+    gathering: gather::Gathering,
+    me: std::sync::Weak<Db>,
 }
 
 impl PostgresStore {
@@ -52,7 +66,15 @@ impl PostgresStore {
         let statements = Statements::new(&target.schema);
         let mut place = target.place();
         let wire = Wire::start(target)?;
-        let db = Arc::new(Db { wire, statements, clock, bell: Doorbell::new() });
+        let db = Arc::new_cyclic(|me| Db {
+            wire,
+            statements,
+            clock,
+            bell: Doorbell::new(),
+            foreign: claim::ForeignLook::default(),
+            gathering: gather::Gathering::default(),
+            me: me.clone(),
+        });
         let opened = db.clone();
         let seen = db.wire.run(async move { opened.look_at_server().await }).await?;
         if let Some(words) = db.wire.manner().words() {
@@ -107,5 +129,14 @@ impl Db {
         let (version, fsync, commit): (String, String, String) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         Ok(Server { version, durability: format!("fsync={fsync}, synchronous_commit={commit}") })
+    }
+}
+
+/// A server has its own way to bring a backup to life.
+pub(crate) fn no_restore() -> StoreError {
+    StoreError::Unsupported {
+        what: "restore a backup",
+        store: "postgres",
+        advice: "stop all workers and use `pg_restore --dbname=DATABASE jobs.dump`",
     }
 }

@@ -16,7 +16,25 @@ macro_rules! verbs {
     };
 }
 
-verbs!["doorbell", "facts", "migrate"];
+verbs![
+    "cancel_requests",
+    "claim",
+    "doctor",
+    "doorbell",
+    "enqueue",
+    "facts",
+    "finish",
+    "held",
+    "leave",
+    "list",
+    "migrate",
+    "queues",
+    "register",
+    "show",
+    "stats",
+    "types",
+    "workers",
+];
 
 /// A statement in the schema of this store.
 pub(super) struct Statement {

@@ -48,9 +48,11 @@ pub(super) enum Line {
     Beat = 3,
     /// Everything else.
     Look = 4,
+    /// New jobs with unique keys, which may have to wait for somebody's open transaction.
+    Keyed = 5,
 }
 
-const LINES: usize = 5;
+const LINES: usize = 6;
 
 /// The thread and its connections.
 pub(super) struct Wire {
@@ -178,6 +180,17 @@ impl Wire {
     /// Returns the name of our schema.
     pub(super) fn schema(&self) -> String {
         self.target.schema.clone()
+    }
+
+    /// Makes a connection that is nobody else's and prepares nothing, so that it works whatever
+    /// stands between us and the server.
+    pub(super) async fn connect_plain(&self) -> Result<Session, Trouble> {
+        Session::open(&self.target.config, &self.target, false, None).await
+    }
+
+    /// Says whether statements are prepared.
+    pub(super) fn prepares(&self) -> bool {
+        self.manner().prepares
     }
 
     /// Ends the thread; what was asked and not answered is lost.
