@@ -20,7 +20,6 @@ const CLOCKS_APART_MAX: Duration = Duration::from_secs(5);
 /// A table with more dead rows than this, and more dead than alive …
 const DEAD_MANY: i64 = 100_000;
 /// So often it is looked whether two connections of ours meet the same process of the server.
-const POOLER_TRIES: u32 = 3;
 /// The one table that is kept without a log on purpose: after a crash everybody looks anyway.
 const UNLOGGED: &str = "sleeper";
 

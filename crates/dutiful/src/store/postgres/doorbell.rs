@@ -119,14 +119,14 @@ impl Drop for Asleep<'_> {
 
 impl Db {
     /// Waits until the bell rang more often than `heard`; returns how often it rang.
-    pub(super) async fn wait_for_ring(self: &Arc<Self>, heard: u64) -> u64 {
+    pub(super) async fn wait_for_ring(&self, heard: u64) -> u64 {
         let bell = &self.bell;
         let now = *bell.rings.borrow();
         if now > heard {
             return now;
         }
         if self.wire.manner().own && !bell.watched.swap(true, Ordering::SeqCst) {
-            self.wire.spawn(listen(Arc::downgrade(self), bell.clone()));
+            self.wire.spawn(listen(self.me.clone(), bell.clone()));
         }
         let _asleep = Asleep::new(bell);
         let mut rings = bell.rings.subscribe();
@@ -135,13 +135,22 @@ impl Db {
 
     /// Wakes everybody who sleeps: something that may be claimable was committed. Cheap, and never
     /// waits: of rings that come together one is sent, and one more after it.
-    pub(super) fn ring(self: &Arc<Self>) {
+    pub(super) fn ring(&self) {
         self.bell.ring_here();
         let next = |now| Some(if now == QUIET { RINGING } else { RINGING_AGAIN });
         let before = self.bell.sending.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         if before == Ok(QUIET) {
-            let db = self.clone();
-            self.wire.spawn(async move { db.send_rings().await });
+            self.spawn_on_itself(|db| async move { db.send_rings().await });
+        }
+    }
+
+    fn spawn_on_itself<F>(&self, work: impl FnOnce(Arc<Self>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // While somebody calls, it is there.
+        if let Some(db) = self.me.upgrade() {
+            self.wire.spawn(work(db));
         }
     }
 
@@ -159,7 +168,7 @@ impl Db {
     }
 
     /// Rings a few times while a user's transaction commits, or does not.
-    pub(super) fn ring_after_transaction(self: &Arc<Self>) {
+    pub(super) fn ring_after_transaction(&self) {
         let now = Instant::now();
         let mut later = self.bell.later.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = !later.is_empty();
@@ -172,12 +181,11 @@ impl Db {
         }
         later.sort_unstable();
         if !begun {
-            let db = self.clone();
-            self.wire.spawn(async move { db.ring_later().await });
+            self.spawn_on_itself(|db| async move { db.ring_later().await });
         }
     }
 
-    async fn ring_later(self: &Arc<Self>) {
+    async fn ring_later(&self) {
         let first = || {
             let later = self.bell.later.lock().unwrap_or_else(PoisonError::into_inner);
             later.first().copied()

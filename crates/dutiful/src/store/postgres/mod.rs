@@ -49,9 +49,10 @@ pub(super) struct Db {
     wire: Wire,
     statements: Statements,
     clock: Clock,
+    bell: Arc<Doorbell>,
     foreign: claim::ForeignLook,
     gathering: gather::Gathering,
-    bell: Arc<Doorbell>,
+    me: std::sync::Weak<Db>,
 }
 
 impl PostgresStore {
@@ -65,13 +66,14 @@ impl PostgresStore {
         let statements = Statements::new(&target.schema);
         let mut place = target.place();
         let wire = Wire::start(target)?;
-        let db = Arc::new(Db {
+        let db = Arc::new_cyclic(|me| Db {
             wire,
             statements,
             clock,
-            foreign: claim::ForeignLook::default(),
             bell: Doorbell::new(),
+            foreign: claim::ForeignLook::default(),
             gathering: gather::Gathering::default(),
+            me: me.clone(),
         });
         let opened = db.clone();
         let seen = db.wire.run(async move { opened.look_at_server().await }).await?;

@@ -27,3 +27,24 @@ ALTER DEFAULT PRIVILEGES FOR ROLE dutiful_owner IN SCHEMA dutiful
     GRANT USAGE, SELECT ON SEQUENCES TO dutiful_runtime;
 ALTER DEFAULT PRIVILEGES FOR ROLE dutiful_owner IN SCHEMA dutiful
     GRANT EXECUTE ON FUNCTIONS TO dutiful_runtime;
+
+-- The producer enqueues, and sees of other jobs only whether their ids and keys are taken.
+GRANT USAGE ON SCHEMA dutiful TO dutiful_producer;
+DO $$ DECLARE part record; BEGIN
+    FOR part IN
+        SELECT * FROM (VALUES
+            ('job', 'INSERT, SELECT (id, queue, type)'), ('ready', 'INSERT'),
+            ('scheduled', 'INSERT'), ('tally', 'INSERT'),
+            ('unique_key', 'INSERT, SELECT, DELETE'),
+            ('schema', 'SELECT'), ('type', 'SELECT'), ('sleeper', 'SELECT')
+        ) AS needed (name, rights)
+        WHERE to_regclass(format('dutiful.%I', name)) IS NOT NULL
+    LOOP
+        EXECUTE format('GRANT %s ON dutiful.%I TO dutiful_producer', part.rights, part.name);
+    END LOOP;
+    IF to_regprocedure('dutiful.enqueue_keyed_(uuid[],text[],text[],bytea[],smallint[],bigint[],'
+        'timestamptz[],int[],bigint[],smallint[],text[],text[],text[],text[],timestamptz,text[])')
+        IS NOT NULL THEN
+        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dutiful TO dutiful_producer;
+    END IF;
+END $$;
