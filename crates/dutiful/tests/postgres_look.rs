@@ -139,7 +139,7 @@ async fn the_counts_are_those_of_the_places_and_the_tally() {
 
 #[tokio::test]
 async fn pages_walk_the_indexes_of_their_own_places() {
-    let lab = Lab::with(100_000).await;
+    let lab = Lab::with(200_000).await;
     let mut plans = 0;
     for section in LIST.split("-- :").skip(1).filter(|section| !section.starts_with("record")) {
         let (state, sql) = section.split_once('\n').expect("a statement");
