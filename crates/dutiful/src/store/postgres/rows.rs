@@ -22,12 +22,6 @@ pub(super) fn many(row: &Row, column: &str) -> Result<u64, Trouble> {
     Ok(get::<i64>(row, column)?.max(0) as u64)
 }
 
-/// Reads the tags, which are kept as a JSON array, for they may hold any character.
-pub(super) fn tags(row: &Row) -> Result<Vec<String>, Trouble> {
-    let text: Option<String> = get(row, "tags")?;
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
-}
-
 /// Reads an error that may be absent.
 pub(super) fn failure(row: &Row, class: &str, message: &str) -> Result<Option<Failure>, Trouble> {
     let (class, message): (Option<String>, Option<String>) = (get(row, class)?, get(row, message)?);
