@@ -1,6 +1,7 @@
 //! The seam between the engine and the stores: plain data in, plain data out, one method a verb.
 //!
-//! Verbs take batches, go by the store's clock alone, and are atomic: what is answered is durable.
+//! Every verb takes batches, compares with the store's own clock only, and is atomic: its answer
+//! means that all of it is durable. The `conformance` tests are written against this trait.
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -16,7 +16,7 @@ macro_rules! verbs {
     };
 }
 
-verbs!["facts", "migrate"];
+verbs!["claim", "enqueue", "facts", "finish", "migrate"];
 
 /// A statement in the schema of this store.
 pub(super) struct Statement {

@@ -45,9 +45,11 @@ pub(super) enum Line {
     Beat = 3,
     /// Everything else.
     Look = 4,
+    /// New jobs with unique keys, which may have to wait for somebody's open transaction.
+    Keyed = 5,
 }
 
-const LINES: usize = 5;
+const LINES: usize = 6;
 
 /// The thread and its connections.
 pub(super) struct Wire {

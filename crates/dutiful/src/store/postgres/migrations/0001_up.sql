@@ -16,7 +16,7 @@ CREATE TABLE dutiful.job (
     trace_parent   text,
     group_key      text,
     unique_key     text COLLATE "C",
-    tags           text[],
+    tags           text,
     delivery       smallint NOT NULL CHECK (delivery IN (0, 1)),
     payload        bytea NOT NULL,
     PRIMARY KEY (id)

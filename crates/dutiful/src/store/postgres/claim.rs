@@ -1,0 +1,171 @@
+//! Takes jobs from the front of the queues under a lease: one statement for all lanes.
+//!
+//! The statement picks as many rows as were asked for. Some of them may have to stay (a second job
+//! that crashed a worker, an at-most-once job without a free slot); then what is missing is asked
+//! for again with what is left of the request.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_postgres::Row;
+
+use super::Db;
+use super::errors::Trouble;
+use super::wire::Line;
+use crate::clock::micros;
+use crate::id::{Fence, Name};
+use crate::job::Delivery;
+use crate::store::{ClaimRequest, Claimed};
+
+/// Flags of a place.
+pub(super) const UNIQUE: i16 = 1;
+pub(super) const AT_MOST_ONCE: i16 = 2;
+/// Statements of one claim.
+const ROUNDS_MAX: usize = 8;
+/// So many rows of unknown types at the front of a lane are set aside …
+const FOREIGN_MAX: i32 = 1000;
+/// … for this long.
+const ASIDE: Duration = Duration::from_secs(10);
+/// A claim that came back short looks for such rows, but not more often than this.
+const FOREIGN_EVERY: Duration = Duration::from_secs(1);
+
+/// What is left of the request.
+struct Left {
+    rooms: Vec<i32>,
+    onces: Vec<i32>,
+    limit: i32,
+    bytes: i64,
+    crashed: i32,
+    /// True when the next payload did not fit; later jobs must not overtake it.
+    full: bool,
+    /// True when rows were passed over that took others' room.
+    again: bool,
+}
+
+/// When rows of unknown types were looked for last.
+#[derive(Default)]
+pub(super) struct ForeignLook(Mutex<Option<Instant>>);
+
+impl ForeignLook {
+    fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let due = last.is_none_or(|at| at.elapsed() >= FOREIGN_EVERY);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+impl Db {
+    pub(super) async fn claim(&self, ask: &ClaimRequest) -> Result<Vec<Claimed>, Trouble> {
+        let clamp = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        let queues: Vec<&str> = ask.lanes.iter().map(|lane| lane.queue.as_str()).collect();
+        let types: Vec<&str> = ask.types.iter().map(Name::as_str).collect();
+        let mut left = Left {
+            rooms: ask.lanes.iter().map(|lane| clamp(lane.limit)).collect(),
+            onces: ask.lanes.iter().map(|lane| clamp(lane.at_most_once)).collect(),
+            limit: clamp(ask.limit),
+            bytes: i64::try_from(ask.bytes).unwrap_or(i64::MAX),
+            crashed: clamp(ask.crashed),
+            full: false,
+            again: true,
+        };
+        let nonce = fastrand::i64(1..);
+        let mut claimed: Vec<((i64, i16), Claimed)> = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            if !left.again || left.full || left.limit == 0 {
+                break;
+            }
+            left.again = false;
+            let (lease, now) = (micros(ask.lease), self.now());
+            let rows = self
+                .query(
+                    Line::Claim,
+                    "claim",
+                    "front",
+                    &[
+                        &queues,
+                        &left.rooms,
+                        &left.onces,
+                        &types,
+                        &left.limit,
+                        &left.bytes,
+                        &left.crashed,
+                        &nonce,
+                        &ask.worker.0,
+                        &lease,
+                        &now,
+                    ],
+                )
+                .await?;
+            for row in &rows {
+                claimed.extend(take(row, ask, nonce, claimed.is_empty(), &mut left)?);
+            }
+        }
+        claimed.sort_by(|(a, x), (b, y)| (a, x.run_at, x.fence.id).cmp(&(b, y.run_at, y.fence.id)));
+        if left.limit > 0 && !left.full && self.foreign.is_due() {
+            self.set_aside(&queues, &types).await?;
+        }
+        Ok(claimed.into_iter().map(|(_, job)| job).collect())
+    }
+
+    /// Puts rows that nobody here can run 10 s ahead, where they hide what lies behind them.
+    async fn set_aside(&self, queues: &[&str], types: &[&str]) -> Result<(), Trouble> {
+        let (aside, now) = (micros(ASIDE), self.now());
+        for queue in queues {
+            self.query(Line::Claim, "claim", "aside", &[queue, &types, &FOREIGN_MAX, &aside, &now])
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads one row of the front; `None` for one that stays (or that no worker can run).
+fn take(
+    row: &Row,
+    ask: &ClaimRequest,
+    nonce: i64,
+    first: bool,
+    left: &mut Left,
+) -> Result<Option<((i64, i16), Claimed)>, Trouble> {
+    let (lane, flags): (i64, i16) = (row.try_get(0)?, row.try_get(5)?);
+    let at = (lane - 1) as usize;
+    if !row.try_get::<_, bool>(18)? {
+        // A row without a record weighs nothing.
+        left.full |= row.try_get::<_, Option<bool>>(19)? == Some(false) && !first;
+        left.again = true;
+        return Ok(None);
+    }
+    let crashes: i32 = row.try_get(7)?;
+    let payload: Vec<u8> = row.try_get(11)?;
+    let at_most_once = flags & AT_MOST_ONCE != 0;
+    left.limit -= 1;
+    left.rooms[at] -= 1;
+    left.onces[at] -= i32::from(at_most_once);
+    left.crashed -= i32::from(crashes > 0);
+    left.bytes = left.bytes.saturating_sub(payload.len() as i64).max(0);
+    let text: &str = row.try_get(4)?;
+    let job_type = ask.types.get(text).cloned().unwrap_or_else(|| Name::stored(text));
+    let attempt: i32 = row.try_get(2)?;
+    let job = Claimed {
+        fence: Fence { id: row.try_get(1)?, attempt: attempt as u32, nonce },
+        job_type,
+        queue: ask.lanes[at].queue.clone(),
+        payload,
+        failures: row.try_get::<_, i32>(6)? as u32,
+        crashes: crashes as u32,
+        max_attempts: row.try_get::<_, i32>(12)? as u32,
+        timeout: Duration::from_millis(row.try_get::<_, i64>(13)?.max(1) as u64),
+        delivery: if at_most_once { Delivery::AtMostOnce } else { Delivery::AtLeastOnce },
+        unique: flags & UNIQUE != 0,
+        created_at: row.try_get(14)?,
+        run_at: row.try_get(9)?,
+        claimed_at: row.try_get(10)?,
+        correlation_id: row.try_get(15)?,
+        trace_parent: row.try_get(16)?,
+        group: row.try_get(17)?,
+    };
+    Ok(Some(((lane, row.try_get(8)?), job)))
+}

@@ -1,0 +1,173 @@
+//! Stores jobs: one statement for a batch, whether it is one job or a thousand.
+
+use std::collections::HashSet;
+
+use super::Db;
+use super::errors::Trouble;
+use super::wire::Line;
+use crate::clock::Timestamp;
+use crate::id::JobId;
+use crate::job::{Delivery, Record};
+use crate::store::{EnqueueOutcome, Enqueued};
+
+/// The columns of a batch, as they travel.
+#[derive(Default)]
+struct Columns<'a> {
+    ids: Vec<JobId>,
+    types: Vec<&'a str>,
+    queues: Vec<&'a str>,
+    payloads: Vec<&'a [u8]>,
+    priorities: Vec<i16>,
+    delays: Vec<i64>,
+    times: Vec<Option<Timestamp>>,
+    attempts: Vec<i32>,
+    timeouts: Vec<i64>,
+    deliveries: Vec<i16>,
+    correlations: Vec<Option<&'a str>>,
+    traces: Vec<Option<&'a str>>,
+    groups: Vec<Option<&'a str>>,
+    tags: Vec<Option<String>>,
+    keys: Vec<Option<&'a str>>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, job: &'a Record) {
+        /// Longer than any time that can be stored, and no risk to the server's arithmetic.
+        const DELAY_MAX: i64 = Timestamp::MAX.us();
+        self.ids.push(job.id);
+        self.types.push(job.job_type.as_str());
+        self.queues.push(job.queue.as_str());
+        self.payloads.push(&job.payload);
+        self.priorities.push(job.priority as i16);
+        self.delays.push(match job.delay.is_zero() {
+            true => -1,
+            false => crate::clock::micros(job.delay).min(DELAY_MAX),
+        });
+        self.times.push(job.scheduled_for);
+        self.attempts.push(job.max_attempts as i32);
+        self.timeouts.push(job.timeout.as_millis() as i64);
+        self.deliveries.push(i16::from(job.delivery == Delivery::AtMostOnce));
+        self.correlations.push(job.correlation_id.as_deref());
+        self.traces.push(job.trace_parent.as_deref());
+        self.groups.push(job.group.as_deref());
+        self.tags.push((!job.tags.is_empty()).then(|| join_tags(&job.tags)));
+        self.keys.push(job.unique_key.as_deref());
+    }
+}
+
+impl Db {
+    /// Stores a batch, all of it or nothing; the answers keep the order. `again` after the answer
+    /// to the same batch got lost: what exists now was new then.
+    pub(super) async fn enqueue(
+        &self,
+        line: Line,
+        jobs: &[Record],
+        again: bool,
+    ) -> Result<Vec<Enqueued>, Trouble> {
+        let mut seen = HashSet::with_capacity(jobs.len());
+        let mut columns = Columns::default();
+        // The same id twice in a batch is one job; the second one exists already.
+        let firsts: Vec<bool> = jobs.iter().map(|job| seen.insert(job.id)).collect();
+        jobs.iter()
+            .zip(&firsts)
+            .filter(|(_, first)| **first)
+            .for_each(|(job, _)| columns.push(job));
+        let stored = match jobs.iter().any(|job| job.unique_key.is_some()) {
+            true => self.insert_keyed(line, &columns).await?,
+            false => self.insert_plain(line, &columns).await?,
+        };
+        let mut stored = stored.into_iter().map(|one| match one.outcome {
+            EnqueueOutcome::Exists if again => Enqueued { outcome: EnqueueOutcome::New, ..one },
+            _ => one,
+        });
+        let exists = |id| Enqueued { id, outcome: EnqueueOutcome::Exists };
+        let answers = jobs.iter().zip(firsts).map(|(job, first)| match first {
+            true => stored.next().unwrap_or(exists(job.id)),
+            false => exists(job.id),
+        });
+        Ok(answers.collect())
+    }
+
+    async fn insert_plain(&self, line: Line, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
+        let now = self.now();
+        let rows = self
+            .query(
+                line,
+                "enqueue",
+                "plain",
+                &[
+                    &c.ids,
+                    &c.types,
+                    &c.queues,
+                    &c.payloads,
+                    &c.priorities,
+                    &c.delays,
+                    &c.times,
+                    &c.attempts,
+                    &c.timeouts,
+                    &c.deliveries,
+                    &c.correlations,
+                    &c.traces,
+                    &c.groups,
+                    &c.tags,
+                    &now,
+                ],
+            )
+            .await?;
+        let new = rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<JobId>, _>>()?;
+        let outcome = |id: &JobId| match new.contains(id) {
+            true => EnqueueOutcome::New,
+            false => EnqueueOutcome::Exists,
+        };
+        Ok(c.ids.iter().map(|id| Enqueued { id: *id, outcome: outcome(id) }).collect())
+    }
+
+    async fn insert_keyed(&self, line: Line, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
+        let now = self.now();
+        let rows = self
+            .query(
+                line,
+                "enqueue",
+                "keyed",
+                &[
+                    &c.ids,
+                    &c.types,
+                    &c.queues,
+                    &c.payloads,
+                    &c.priorities,
+                    &c.delays,
+                    &c.times,
+                    &c.attempts,
+                    &c.timeouts,
+                    &c.deliveries,
+                    &c.correlations,
+                    &c.traces,
+                    &c.groups,
+                    &c.tags,
+                    &now,
+                    &c.keys,
+                ],
+            )
+            .await?;
+        let mut answers: Vec<_> =
+            c.ids.iter().map(|id| Enqueued { id: *id, outcome: EnqueueOutcome::Exists }).collect();
+        for row in rows {
+            let (place, id, outcome): (i64, JobId, i16) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let outcome = match outcome {
+                0 => EnqueueOutcome::New,
+                1 => EnqueueOutcome::Exists,
+                _ => EnqueueOutcome::Duplicate,
+            };
+            if let Some(answer) = answers.get_mut((place - 1) as usize) {
+                *answer = Enqueued { id, outcome };
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// Tags may hold any character, so they are kept as a JSON array.
+fn join_tags(tags: &[String]) -> String {
+    serde_json::to_string(tags).expect("strings always serialize")
+}

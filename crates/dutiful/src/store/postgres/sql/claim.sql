@@ -1,0 +1,91 @@
+-- Takes due jobs under a lease: picks the front of each lane, deletes it from ready, writes the
+-- leases and answers with the records, in one statement. Rows that somebody else has locked are
+-- passed over (SKIP LOCKED), so that claims wait for nothing and no row is taken twice.
+
+-- :front $1 queues in their order, room in each, $3 at-most-once jobs in each, types, $5 limit,
+-- bytes, jobs that crashed, $8 nonce, worker, lease in µs, $11 now
+WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS now),
+picked AS MATERIALIZED (
+    SELECT l.n, l.once, r.*
+    FROM unnest($1::text[], $2::int[], $3::int[]) WITH ORDINALITY AS l (queue, room, once, n)
+    CROSS JOIN LATERAL (
+        SELECT r.ctid AS place, r.* FROM dutiful.ready r
+        WHERE r.queue = l.queue AND r.type = ANY ($4::text[])
+            AND (r.crashes = 0 OR $7::int > 0) AND (r.flags & 2 = 0 OR l.once > 0)
+            AND NOT EXISTS (SELECT 1 FROM dutiful.queue q
+                            WHERE q.name = l.queue AND q.paused_at IS NOT NULL)
+        ORDER BY r.priority, r.run_at, r.id LIMIT l.room FOR UPDATE OF r SKIP LOCKED
+    ) r
+    LIMIT $5::int
+),
+weighed AS (
+    SELECT p.*, j.id IS NULL AS broken, j.payload, j.max_attempts, j.timeout_ms, j.created_at,
+        j.correlation_id, j.trace_parent, j.group_key,
+        row_number() OVER front = 1 OR sum(octet_length(j.payload)) OVER front <= $6::bigint
+            AS fits,
+        sum((p.crashes > 0)::int) OVER front AS crashed,
+        sum(p.flags & 2) OVER (PARTITION BY p.n ORDER BY p.priority, p.run_at, p.id) / 2 AS onces
+    FROM picked p LEFT JOIN dutiful.job j USING (id)
+    WINDOW front AS (ORDER BY p.n, p.priority, p.run_at, p.id)
+),
+judged AS MATERIALIZED (
+    SELECT *, fits AND (crashes = 0 OR crashed <= $7) AND (flags & 2 = 0 OR onces <= once)
+        AND NOT broken AS takes
+    FROM weighed
+),
+left_ready AS (DELETE FROM dutiful.ready WHERE ctid = ANY (ARRAY (SELECT place FROM judged WHERE takes OR broken))),
+leased AS (
+    INSERT INTO dutiful.lease (id, attempt, nonce, worker, until, claimed_at, queue, priority, type,
+        flags, failures, crashes)
+    SELECT id, attempt + 1, $8::bigint, $9::bigint, now + $10::bigint * interval '1 microsecond',
+        now, queue, priority, type, flags, failures, crashes
+    FROM judged, t WHERE takes AND flags & 2 = 0
+),
+done_at_once AS (
+    INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,
+        failures)
+    SELECT id, attempt + 1, $8, $9, 3, now, now, failures
+    FROM judged, t WHERE takes AND flags & 2 = 2
+),
+freed AS (
+    DELETE FROM dutiful.unique_key
+    WHERE id = ANY (ARRAY (SELECT id FROM judged WHERE takes AND flags = 3 OR broken ORDER BY id))
+),
+buried AS (
+    INSERT INTO dutiful.dead (id, attempt, nonce, worker, reason, started_at, finished_at, failures,
+        crashes, queue, priority, type, flags, error_class, error_message)
+    SELECT id, attempt, 0, 0, 3, now, now, failures, crashes, queue, priority, type, flags,
+        'corrupt', 'its record is missing from the store'
+    FROM judged, t WHERE broken ON CONFLICT DO NOTHING
+),
+counted AS (
+    INSERT INTO dutiful.tally (queue, type, event, n)
+    SELECT queue, type, CASE WHEN broken THEN 3 ELSE 1 END, count(*) FROM judged
+    WHERE takes AND flags & 2 = 2 OR broken GROUP BY queue, type, broken
+)
+SELECT w.n, w.id, w.attempt + 1, w.queue, w.type, w.flags, w.failures, w.crashes, w.priority,
+    w.run_at, t.now, w.payload, w.max_attempts, w.timeout_ms, w.created_at, w.correlation_id,
+    w.trace_parent, w.group_key, w.takes, w.fits
+FROM judged w, t
+
+-- :aside sets rows of unknown types aside that stand in the way: $1 queue, known types, $3 as many
+-- as make it worth it, for so many µs, $5 now
+WITH t AS MATERIALIZED (SELECT coalesce($5::timestamptz, clock_timestamp()) AS now),
+foreigners AS MATERIALIZED (
+    SELECT ctid AS place, r.* FROM dutiful.ready r
+    WHERE r.queue = $1::text AND NOT r.type = ANY ($2::text[])
+    ORDER BY r.priority, r.run_at, r.id LIMIT $3::int FOR UPDATE SKIP LOCKED
+),
+enough AS (SELECT count(*) >= $3 AS many FROM foreigners),
+gone AS (
+    DELETE FROM dutiful.ready
+    WHERE ctid = ANY (ARRAY (SELECT place FROM foreigners, enough WHERE many))
+),
+later AS (
+    INSERT INTO dutiful.scheduled (run_at, id, queue, priority, type, flags, attempt, failures,
+        crashes, reason)
+    SELECT now + $4::bigint * interval '1 microsecond', id, queue, priority, type, flags, attempt,
+        failures, crashes, 3
+    FROM foreigners, t, enough WHERE many
+)
+SELECT many FROM enough

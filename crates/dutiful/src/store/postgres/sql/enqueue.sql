@@ -1,0 +1,131 @@
+-- Stores jobs: the record once, and a row in ready or scheduled, in one statement. A repeated id
+-- changes nothing. No locks but those of the new rows; unique keys are taken in the order of the
+-- keys, so that two batches cannot wait for each other in a circle.
+
+-- :plain jobs without unique keys; answers with the ids that are new. $1 ids, types, queues,
+-- payloads, $5 priorities, delays in µs (-1: none), times or null, $8 most attempts, timeouts in
+-- ms, $10 at most once, correlation ids, trace parents, groups, $14 tags as JSON arrays, $15 now
+WITH t AS MATERIALIZED (SELECT coalesce($15::timestamptz, clock_timestamp()) AS now),
+given AS MATERIALIZED (
+    SELECT g.*, least(coalesce(g.at, t.now + g.delay * interval '1 microsecond'),
+            '9999-12-31T23:59:59.999999Z') AS wanted, t.now
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::smallint[], $6::bigint[],
+        $7::timestamptz[], $8::int[], $9::bigint[], $10::smallint[], $11::text[], $12::text[],
+        $13::text[], $14::text[]) AS g (id, type, queue, payload, priority, delay, at, attempts,
+        timeout_ms, delivery, correlation, trace, grp, tags), t
+),
+new AS (
+    INSERT INTO dutiful.job (id, type, queue, priority, created_at, scheduled_for, max_attempts,
+        timeout_ms, correlation_id, trace_parent, group_key, tags, delivery, payload)
+    SELECT id, type, queue, priority, now, CASE WHEN delay >= 0 OR at IS NOT NULL THEN wanted END,
+        attempts, timeout_ms, correlation, trace, grp, tags, delivery, payload
+    FROM given ORDER BY id
+    ON CONFLICT DO NOTHING
+    RETURNING id
+),
+places AS MATERIALIZED (
+    SELECT g.id, g.queue, g.priority, g.type, g.delivery, g.now,
+        CASE WHEN g.delay < 0 AND g.at IS NULL OR g.wanted <= g.now THEN g.now ELSE g.wanted END
+            AS run_at
+    FROM new JOIN given g USING (id)
+),
+due AS (
+    INSERT INTO dutiful.ready (queue, priority, run_at, id, type, flags, attempt, failures, crashes)
+    SELECT queue, priority, run_at, id, type, delivery * 2, 0, 0, 0 FROM places WHERE run_at <= now
+),
+later AS (
+    INSERT INTO dutiful.scheduled (queue, priority, run_at, id, type, flags, attempt, failures,
+        crashes, reason)
+    SELECT queue, priority, run_at, id, type, delivery * 2, 0, 0, 0, 0 FROM places
+    WHERE run_at > now
+),
+counted AS (
+    INSERT INTO dutiful.tally (queue, type, event, n)
+    SELECT queue, type, 0, count(*) FROM places GROUP BY queue, type
+)
+SELECT id FROM new
+
+-- :keyed the same where at least one job has a unique key, $16 keys or null: $15 is the time
+SELECT n, id, outcome FROM dutiful.enqueue_keyed_($1::uuid[], $2::text[], $3::text[], $4::bytea[],
+    $5::smallint[], $6::bigint[], $7::timestamptz[], $8::int[], $9::bigint[], $10::smallint[],
+    $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz, $16::text[])
+
+-- :function one job after the other, in the order of their keys; outcome 0 new, 1 the id was known,
+-- 2 a live job holds the key. A key that others are about to free or to take is waited for.
+CREATE OR REPLACE FUNCTION dutiful.enqueue_keyed_(ids uuid[], types text[], queues text[],
+    payloads bytea[], priorities smallint[], delays bigint[], ats timestamptz[], attempts int[],
+    timeouts bigint[], deliveries smallint[], correlations text[], traces text[], grps text[],
+    tags_ text[], at_now timestamptz, keys text[])
+RETURNS TABLE (n bigint, id uuid, outcome smallint) LANGUAGE plpgsql AS $body$
+DECLARE
+    g record;
+    moment timestamptz := coalesce(at_now, clock_timestamp());
+    wanted timestamptz;
+    holder uuid;
+    fresh uuid[] := '{}';
+BEGIN
+    FOR g IN
+        SELECT u.*, coalesce(u.at, moment + u.delay * interval '1 microsecond') AS whenever
+        FROM unnest(ids, types, queues, payloads, priorities, delays, ats, attempts, timeouts,
+            deliveries, correlations, traces, grps, tags_, keys) WITH ORDINALITY AS u (job_id, type,
+            queue, payload, priority, delay, at, attempts, timeout_ms, delivery, correlation, trace,
+            grp, tags, key, place)
+        ORDER BY u.key COLLATE "C", u.place
+    LOOP
+        n := g.place;
+        id := g.job_id;
+        outcome := 1;
+        IF EXISTS (SELECT 1 FROM dutiful.job j WHERE j.id = g.job_id) THEN
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        holder := g.job_id;
+        IF g.key IS NOT NULL THEN
+            FOR tries IN 1 .. 100 LOOP
+                INSERT INTO dutiful.unique_key (key, id) VALUES (g.key, g.job_id)
+                ON CONFLICT DO NOTHING;
+                EXIT WHEN FOUND;
+                SELECT k.id INTO holder FROM dutiful.unique_key k WHERE k.key = g.key;
+                EXIT WHEN FOUND;
+                -- It was freed between the two looks, or the id holds another key.
+                holder := g.job_id;
+            END LOOP;
+        END IF;
+        IF holder <> g.job_id THEN
+            id := holder;
+            outcome := 2;
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        wanted := least(g.whenever, '9999-12-31T23:59:59.999999Z');
+        INSERT INTO dutiful.job (id, type, queue, priority, created_at, scheduled_for, max_attempts,
+            timeout_ms, correlation_id, trace_parent, group_key, unique_key, tags, delivery,
+            payload)
+        VALUES (g.job_id, g.type, g.queue, g.priority, moment,
+            CASE WHEN g.delay >= 0 OR g.at IS NOT NULL THEN wanted END, g.attempts, g.timeout_ms,
+            g.correlation, g.trace, g.grp, g.key, g.tags, g.delivery, g.payload)
+        ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            DELETE FROM dutiful.unique_key k WHERE k.key = g.key AND k.id = g.job_id;
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        IF g.delay < 0 AND g.at IS NULL OR wanted <= moment THEN
+            INSERT INTO dutiful.ready (queue, priority, run_at, id, type, flags, attempt, failures,
+                crashes)
+            VALUES (g.queue, g.priority, moment, g.job_id, g.type,
+                g.delivery * 2 + (g.key IS NOT NULL)::int, 0, 0, 0);
+        ELSE
+            INSERT INTO dutiful.scheduled (queue, priority, run_at, id, type, flags, attempt,
+                failures, crashes, reason)
+            VALUES (g.queue, g.priority, wanted, g.job_id, g.type,
+                g.delivery * 2 + (g.key IS NOT NULL)::int, 0, 0, 0, 0);
+        END IF;
+        fresh := fresh || g.job_id;
+        outcome := 0;
+        RETURN NEXT;
+    END LOOP;
+    INSERT INTO dutiful.tally (queue, type, event, n)
+    SELECT j.queue, j.type, 0, count(*) FROM dutiful.job j WHERE j.id = ANY (fresh)
+    GROUP BY j.queue, j.type;
+END $body$
