@@ -4,6 +4,9 @@ use tokio_postgres::error::SqlState;
 
 use crate::error::StoreError;
 
+/// What lead.sql raises against a chore of another term; the message is the term that counts.
+const NOT_LEADER: &str = "DUT01";
+
 /// Why a statement did not give its answer.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -51,6 +54,9 @@ impl From<tokio_postgres::Error> for Trouble {
         if *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE
         {
             return Self::Again(StoreError::Unavailable(text));
+        }
+        if code.code() == NOT_LEADER {
+            return Self::Refused(StoreError::NotLeader(text.parse().unwrap_or_default()));
         }
         let error = match &code.code()[..2] {
             // The server goes down, or the statement was cancelled with its connection.

@@ -1,5 +1,6 @@
 //! The store in a Postgres database: the user's own, so that jobs and data commit together.
 
+mod attempt;
 mod claim;
 mod count;
 mod doctor;
@@ -16,6 +17,7 @@ mod server;
 mod session;
 mod statements;
 mod target;
+mod upkeep;
 mod values;
 mod verbs;
 mod wire;
