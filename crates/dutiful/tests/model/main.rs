@@ -78,7 +78,8 @@ async fn postgres(clock: Clock) -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
 }
 
 async fn connect(url: &str, clock: Clock) -> Arc<dyn Store> {
-    let client = Client::builder().clock(clock).migrate(true).connect(url).await.expect("the store opens");
+    let client =
+        Client::builder().clock(clock).migrate(true).connect(url).await.expect("the store opens");
     client.store().clone()
 }
 

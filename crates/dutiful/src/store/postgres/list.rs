@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::Db;
 use super::errors::Trouble;
-use super::rows::{get};
+use super::rows::get;
 use super::wire::Line;
 use crate::id::JobId;
 use crate::inspect::{EXAMINED_MAX, Filter, Page};

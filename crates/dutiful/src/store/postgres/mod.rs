@@ -1,5 +1,6 @@
 //! The store in a Postgres database: the user's own, so that jobs and data commit together.
 
+mod attempt;
 mod claim;
 mod count;
 mod doctor;
@@ -19,6 +20,7 @@ mod session;
 mod statements;
 mod target;
 mod tls;
+mod upkeep;
 mod values;
 mod verbs;
 mod wire;

@@ -49,11 +49,13 @@ pub(super) enum Line {
     Beat = 3,
     /// Everything else.
     Look = 4,
+    /// The chores of whoever leads, some of which take seconds.
+    Upkeep = 5,
     /// New jobs with unique keys, which may have to wait for somebody's open transaction.
-    Keyed = 5,
+    Keyed = 6,
 }
 
-const LINES: usize = 6;
+const LINES: usize = 7;
 
 /// The thread and its connections.
 pub(super) struct Wire {
