@@ -21,6 +21,7 @@ verbs![
     "cancel_requests",
     "claim",
     "doctor",
+    "doorbell",
     "enqueue",
     "facts",
     "finish",
