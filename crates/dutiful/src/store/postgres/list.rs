@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::Db;
 use super::errors::Trouble;
-use super::rows::get;
+use super::rows::{get, tags};
 use super::wire::Line;
 use crate::id::JobId;
 use crate::inspect::{EXAMINED_MAX, Filter, Page};
@@ -104,7 +104,7 @@ impl Db {
                 job_type: get(row, "type")?,
                 queue: get(row, "queue")?,
                 group: get(row, "group_key")?,
-                tags: get::<Option<_>>(row, "tags")?.unwrap_or_default(),
+                tags: tags(row, "tags")?,
                 correlation_id: get(row, "correlation_id")?,
                 created_at: get(row, "created_at")?,
             };

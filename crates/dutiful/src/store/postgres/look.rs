@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::Db;
 use super::errors::Trouble;
-use super::rows::{count, get, logged, standing};
+use super::rows::{count, get, logged, standing, tags};
 use super::wire::Line;
 use crate::clock::Timestamp;
 use crate::id::{JobId, Name, WorkerId};
@@ -66,7 +66,7 @@ fn stored(row: &Row) -> Result<Stored, Trouble> {
         trace_parent: get(row, "trace_parent")?,
         group: get(row, "group_key")?,
         unique_key: get(row, "unique_key")?,
-        tags: get::<Option<_>>(row, "tags")?.unwrap_or_default(),
+        tags: tags(row, "tags")?,
         at_most_once: get::<i16>(row, "delivery")? == 1,
     })
 }
