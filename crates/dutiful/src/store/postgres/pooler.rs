@@ -1,7 +1,7 @@
 //! Finds out whether a pooler stands before the server, and what it leaves of a session.
 //!
-//! A connection of one's own takes startup options. PgBouncer refuses or drops them, so a mark among
-//! them that does not arrive gives it away, at the price of one short question. Only then two
+//! A connection of one's own takes startup options. PgBouncer refuses or drops them, so a mark
+//! among them that does not arrive gives it away, at the price of one short question. Only then two
 //! connections are compared: where both are answered by the same process of the server, or one by
 //! several, a transaction is all that a connection can count on.
 
@@ -31,7 +31,8 @@ impl Manner {
     const DIRECT: Self = Self { own: true, prepares: true, options: true };
     const POOLED_SESSION: Self = Self { own: true, prepares: true, options: false };
     /// The least: what nobody looked at yet counts on nothing.
-    pub(super) const POOLED_TRANSACTION: Self = Self { own: false, prepares: false, options: false };
+    pub(super) const POOLED_TRANSACTION: Self =
+        Self { own: false, prepares: false, options: false };
 
     /// Says it for people, where it is not the usual case.
     pub(super) fn words(self) -> Option<&'static str> {
@@ -68,7 +69,7 @@ pub(super) async fn look(target: &Target, statements: &Statements) -> Result<Man
 async fn takes_options(target: &Target, statements: &Statements) -> Result<bool, Trouble> {
     let token = format!("{:016x}", fastrand::u64(..));
     let mut config = target.config.clone();
-    with_options(&mut config, &format!("-c dutiful.token={token} "));
+    with_options(&mut config, &format!("-c dutiful_wire.token={token} "));
     let session = match Session::open(&config, target, false, None).await {
         Ok(session) => session,
         Err(trouble) => {

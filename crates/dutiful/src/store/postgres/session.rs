@@ -193,10 +193,7 @@ fn settings(before: &str, after: &str) -> String {
 
 /// Moves what is sent and received, until the end; whoever waits for an answer hears of that too.
 async fn drive(
-    mut connection: tokio_postgres::Connection<
-        Socket,
-        <Tls as MakeTlsConnect<Socket>>::Stream,
-    >,
+    mut connection: tokio_postgres::Connection<Socket, <Tls as MakeTlsConnect<Socket>>::Stream>,
     hear: Option<Hear>,
 ) {
     while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
