@@ -73,6 +73,10 @@ fn other(code: &SqlState, text: &str) -> StoreError {
     if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         return StoreError::ReadOnly(format!("{text}; grant it (see `dutiful migrate --help`)"));
     }
+    if *code == SqlState::LOCK_NOT_AVAILABLE {
+        let advice = "a transaction holds the job; ask again when it has ended";
+        return StoreError::Unavailable(format!("{text}; {advice}"));
+    }
     let ours =
         [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION, SqlState::INVALID_SCHEMA_NAME];
     if ours.contains(code) || *code == SqlState::UNDEFINED_COLUMN {

@@ -73,6 +73,8 @@ impl Db {
         let lock = lock_number(&schema);
         let mut script =
             format!("BEGIN; SET LOCAL lock_timeout = '2s'; SELECT pg_advisory_xact_lock({lock});");
+        // The names in views and functions mean the server's own, whatever the user's path says.
+        script += "SET LOCAL search_path = pg_catalog, pg_temp;";
         script += &steps(&schema, from, to, functions, print);
         script += "COMMIT;";
         session.batch(&script).await

@@ -16,7 +16,18 @@ macro_rules! verbs {
     };
 }
 
-verbs!["facts", "migrate"];
+verbs![
+    "cancel",
+    "change",
+    "clear",
+    "delete",
+    "discard",
+    "facts",
+    "migrate",
+    "pause",
+    "reschedule",
+    "retry",
+];
 
 /// A statement in the schema of this store.
 pub(super) struct Statement {
