@@ -1,7 +1,7 @@
 //! The seam between the engine and the stores: plain data in, plain data out, one method a verb.
 //!
-//! Every verb takes and gives batches, compares with the store's own clock only, and is atomic: its
-//! answer means that all of it is durable. The `conformance` tests are written against this trait.
+//! Every verb takes batches, compares with the store's own clock only, and is atomic: its answer
+//! means that all of it is durable. The `conformance` tests are written against this trait.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -22,6 +22,8 @@ pub(crate) mod connect;
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod tally;
 
 /// The answer of a verb: boxed, so that `dyn Store` works.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -67,8 +69,7 @@ pub trait Store: Send + Sync + 'static {
     /// Removes every trace of jobs that are not active.
     fn delete(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>>;
 
-    /// Deletes at most `limit` jobs that wait in a queue (pending, scheduled, failed), with every
-    /// trace of them; says how many. 0 means that none waits.
+    /// Deletes at most `limit` waiting jobs of a queue, with every trace; 0 means that none waits.
     fn clear(&self, queue: Name, limit: usize) -> Reply<'_, usize>;
 
     /// Stops (or lets go on) claims from a queue; says whether that changed anything.
@@ -431,8 +432,7 @@ pub struct RescueRequest {
     pub crashes_max: u32,
     /// At most so many.
     pub limit: usize,
-    /// A store whose owner may have been unable to write waits this long between the first sight
-    /// of an expired lease and its rescue.
+    /// A store whose owner may be unable to write waits this long after the first sight.
     pub patience: Duration,
 }
 

@@ -71,7 +71,10 @@ pub(crate) fn memory() -> Address {
 
 /// A schema of its own in a database that many tests share.
 pub(crate) fn postgres() -> Address {
-    let server = std::env::var("DUTIFUL_TEST_POSTGRES").expect("a server for tests");
+    let server = std::env::var("DUTIFUL_TEST_POSTGRES").unwrap_or_else(|_| {
+        let server = dutiful_fixture::Postgres::shared(dutiful_fixture::Version::System);
+        server.expect("a private server starts").url("postgres")
+    });
     let schema = JobId::new().to_string().replace('-', "");
     Address { url: format!("{server}?schema=t{schema}"), dir: None }
 }

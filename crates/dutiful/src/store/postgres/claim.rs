@@ -81,18 +81,30 @@ impl Db {
             left.again = false;
             let (lease, now) = (micros(ask.lease), self.now());
             let rows = self
-                .query(Line::Claim, "claim", "front", &[
-                    &queues, &left.rooms, &left.onces, &types, &left.limit, &left.bytes,
-                    &left.crashed, &nonce, &ask.worker.0, &lease, &now,
-                ])
+                .query(
+                    Line::Claim,
+                    "claim",
+                    "front",
+                    &[
+                        &queues,
+                        &left.rooms,
+                        &left.onces,
+                        &types,
+                        &left.limit,
+                        &left.bytes,
+                        &left.crashed,
+                        &nonce,
+                        &ask.worker.0,
+                        &lease,
+                        &now,
+                    ],
+                )
                 .await?;
             for row in &rows {
                 claimed.extend(take(row, ask, nonce, claimed.is_empty(), &mut left)?);
             }
         }
-        claimed.sort_by(|(a, x), (b, y)| {
-            (a, x.run_at, x.fence.id).cmp(&(b, y.run_at, y.fence.id))
-        });
+        claimed.sort_by(|(a, x), (b, y)| (a, x.run_at, x.fence.id).cmp(&(b, y.run_at, y.fence.id)));
         if left.limit > 0 && !left.full && self.foreign.is_due() {
             self.set_aside(&queues, &types).await?;
         }

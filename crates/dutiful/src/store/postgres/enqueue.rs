@@ -66,7 +66,10 @@ impl Db {
         let mut columns = Columns::default();
         // The same id twice in a batch is one job; the second one exists already.
         let firsts: Vec<bool> = jobs.iter().map(|job| seen.insert(job.id)).collect();
-        jobs.iter().zip(&firsts).filter(|(_, first)| **first).for_each(|(job, _)| columns.push(job));
+        jobs.iter()
+            .zip(&firsts)
+            .filter(|(_, first)| **first)
+            .for_each(|(job, _)| columns.push(job));
         let stored = match jobs.iter().any(|job| job.unique_key.is_some()) {
             true => self.insert_keyed(&columns).await?,
             false => self.insert_plain(&columns).await?,
@@ -83,11 +86,28 @@ impl Db {
     async fn insert_plain(&self, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
         let now = self.now();
         let rows = self
-            .query(Line::Enqueue, "enqueue", "plain", &[
-                &c.ids, &c.types, &c.queues, &c.payloads, &c.priorities, &c.delays, &c.times,
-                &c.attempts, &c.timeouts, &c.deliveries, &c.correlations, &c.traces, &c.groups,
-                &c.tags, &now,
-            ])
+            .query(
+                Line::Enqueue,
+                "enqueue",
+                "plain",
+                &[
+                    &c.ids,
+                    &c.types,
+                    &c.queues,
+                    &c.payloads,
+                    &c.priorities,
+                    &c.delays,
+                    &c.times,
+                    &c.attempts,
+                    &c.timeouts,
+                    &c.deliveries,
+                    &c.correlations,
+                    &c.traces,
+                    &c.groups,
+                    &c.tags,
+                    &now,
+                ],
+            )
             .await?;
         let new = rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<JobId>, _>>()?;
         let outcome = |id: &JobId| match new.contains(id) {
@@ -100,11 +120,29 @@ impl Db {
     async fn insert_keyed(&self, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
         let now = self.now();
         let rows = self
-            .query(Line::Enqueue, "enqueue", "keyed", &[
-                &c.ids, &c.types, &c.queues, &c.payloads, &c.priorities, &c.delays, &c.times,
-                &c.attempts, &c.timeouts, &c.deliveries, &c.correlations, &c.traces, &c.groups,
-                &c.tags, &now, &c.keys,
-            ])
+            .query(
+                Line::Enqueue,
+                "enqueue",
+                "keyed",
+                &[
+                    &c.ids,
+                    &c.types,
+                    &c.queues,
+                    &c.payloads,
+                    &c.priorities,
+                    &c.delays,
+                    &c.times,
+                    &c.attempts,
+                    &c.timeouts,
+                    &c.deliveries,
+                    &c.correlations,
+                    &c.traces,
+                    &c.groups,
+                    &c.tags,
+                    &now,
+                    &c.keys,
+                ],
+            )
             .await?;
         let mut answers: Vec<_> =
             c.ids.iter().map(|id| Enqueued { id: *id, outcome: EnqueueOutcome::Exists }).collect();

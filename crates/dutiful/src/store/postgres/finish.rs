@@ -157,41 +157,114 @@ impl Db {
         let failures: Vec<i32> = batch.iter().map(|one| failures_after(one)).collect();
         let results: Vec<Option<&[u8]>> = batch.iter().map(|one| result(one)).collect();
         let waits: Vec<i64> = batch.iter().map(|one| wait(one)).collect();
-        let classes: Vec<Option<&str>> = batch.iter().map(|one| failure(one).map(|f| f.0)).collect();
+        let classes: Vec<Option<&str>> =
+            batch.iter().map(|one| failure(one).map(|f| f.0)).collect();
         let messages: Vec<Option<&str>> =
             batch.iter().map(|one| failure(one).map(|f| f.1)).collect();
         let queues: Vec<&str> = batch.iter().map(|one| one.queue.as_str()).collect();
         let types: Vec<&str> = batch.iter().map(|one| one.job_type.as_str()).collect();
         let rows = match kind {
             Kind::Done => {
-                self.query(Line::Finish, "finish", "done", &[
-                    &f.ids, &f.attempts, &f.nonces, &codes, &t.started, &t.finished, &failures,
-                    &results, &t.ran, &t.waited, &t.ran_us, &t.waited_us, &queues, &types, &unique,
-                    &worker.0,
-                ])
+                self.query(
+                    Line::Finish,
+                    "finish",
+                    "done",
+                    &[
+                        &f.ids,
+                        &f.attempts,
+                        &f.nonces,
+                        &codes,
+                        &t.started,
+                        &t.finished,
+                        &failures,
+                        &results,
+                        &t.ran,
+                        &t.waited,
+                        &t.ran_us,
+                        &t.waited_us,
+                        &queues,
+                        &types,
+                        &unique,
+                        &worker.0,
+                    ],
+                )
                 .await?
             }
             Kind::Again => {
-                self.query(Line::Finish, "finish", "again", &[
-                    &f.ids, &f.attempts, &f.nonces, &codes, &t.started, &t.finished, &failures,
-                    &waits, &t.ran, &t.waited, &t.ran_us, &t.waited_us, &classes, &messages,
-                    &unique, &worker.0, &now,
-                ])
+                self.query(
+                    Line::Finish,
+                    "finish",
+                    "again",
+                    &[
+                        &f.ids,
+                        &f.attempts,
+                        &f.nonces,
+                        &codes,
+                        &t.started,
+                        &t.finished,
+                        &failures,
+                        &waits,
+                        &t.ran,
+                        &t.waited,
+                        &t.ran_us,
+                        &t.waited_us,
+                        &classes,
+                        &messages,
+                        &unique,
+                        &worker.0,
+                        &now,
+                    ],
+                )
                 .await?
             }
             Kind::Dead => {
-                self.query(Line::Finish, "finish", "dead", &[
-                    &f.ids, &f.attempts, &f.nonces, &codes, &t.started, &t.finished, &failures,
-                    &classes, &messages, &t.ran, &t.waited, &t.ran_us, &t.waited_us, &unique,
-                ])
+                self.query(
+                    Line::Finish,
+                    "finish",
+                    "dead",
+                    &[
+                        &f.ids,
+                        &f.attempts,
+                        &f.nonces,
+                        &codes,
+                        &t.started,
+                        &t.finished,
+                        &failures,
+                        &classes,
+                        &messages,
+                        &t.ran,
+                        &t.waited,
+                        &t.ran_us,
+                        &t.waited_us,
+                        &unique,
+                    ],
+                )
                 .await?
             }
             Kind::Late => {
-                self.query(Line::Finish, "finish", "late", &[
-                    &f.ids, &f.attempts, &f.nonces, &codes, &t.finished, &results, &classes,
-                    &messages, &t.started, &t.ran, &t.waited, &t.ran_us, &t.waited_us, &queues,
-                    &types, &worker.0,
-                ])
+                self.query(
+                    Line::Finish,
+                    "finish",
+                    "late",
+                    &[
+                        &f.ids,
+                        &f.attempts,
+                        &f.nonces,
+                        &codes,
+                        &t.finished,
+                        &results,
+                        &classes,
+                        &messages,
+                        &t.started,
+                        &t.ran,
+                        &t.waited,
+                        &t.ran_us,
+                        &t.waited_us,
+                        &queues,
+                        &types,
+                        &worker.0,
+                    ],
+                )
                 .await?
             }
         };

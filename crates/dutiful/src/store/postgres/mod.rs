@@ -1,6 +1,10 @@
 //! The store in a Postgres database: the user's own, so that jobs and data commit together.
 
+mod change;
+mod claim;
+mod enqueue;
 mod errors;
+mod finish;
 mod migrate;
 mod session;
 mod statements;
@@ -33,6 +37,7 @@ pub(super) struct Db {
     wire: Wire,
     statements: Statements,
     clock: Clock,
+    foreign: claim::ForeignLook,
 }
 
 impl PostgresStore {
@@ -46,7 +51,7 @@ impl PostgresStore {
         let statements = Statements::new(&target.schema);
         let place = target.place();
         let wire = Wire::start(target)?;
-        let db = Arc::new(Db { wire, statements, clock });
+        let db = Arc::new(Db { wire, statements, clock, foreign: claim::ForeignLook::default() });
         let opened = db.clone();
         let seen = db.wire.run(async move { opened.look_at_server().await }).await?;
         let facts =
@@ -81,6 +86,10 @@ impl Db {
     pub(super) fn now(&self) -> Option<Timestamp> {
         self.clock.is_manual().then(|| self.clock.now())
     }
+
+    /// Wakes whoever sleeps.
+    #[expect(clippy::unused_self, reason = "the doorbell comes next")]
+    pub(super) fn ring(&self) {}
 
     async fn look_at_server(&self) -> Result<Server, Trouble> {
         let rows = self.query(Line::Look, "facts", "server", &[]).await?;

@@ -19,10 +19,13 @@ macro_rules! verbs {
 verbs![
     "cancel",
     "change",
+    "claim",
     "clear",
     "delete",
     "discard",
+    "enqueue",
     "facts",
+    "finish",
     "migrate",
     "pause",
     "reschedule",

@@ -33,18 +33,19 @@ impl Store for PostgresStore {
     }
 
     fn enqueue(&self, jobs: Vec<Record>) -> Reply<'_, Vec<Enqueued>> {
-        let _ = jobs;
-        missing("enqueue")
+        self.run(move |db| async move {
+            let stored = db.enqueue(&jobs).await?;
+            db.ring();
+            Ok(stored)
+        })
     }
 
     fn claim(&self, ask: ClaimRequest) -> Reply<'_, Vec<Claimed>> {
-        let _ = ask;
-        missing("claim")
+        self.run(move |db| async move { db.claim(&ask).await })
     }
 
     fn finish(&self, worker: WorkerId, ends: Vec<Finish>) -> Reply<'_, Vec<Held>> {
-        let _ = (worker, ends);
-        missing("finish")
+        self.run(move |db| async move { db.finish(worker, &ends).await })
     }
 
     fn heartbeat(&self, ask: HeartbeatRequest) -> Reply<'_, Vec<Beat>> {

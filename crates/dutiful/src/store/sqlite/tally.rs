@@ -9,28 +9,8 @@ use rusqlite::{Connection, params};
 use super::errors::Trouble;
 use super::statements::prepare;
 use crate::id::Name;
-
-/// Upper bounds of the histogram's buckets in ms; one more bucket holds what is slower.
-pub(super) const BOUNDS_MS: [u64; 15] =
-    [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000];
-
-/// What is counted. The numbers are stored, so they never change their meaning.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(i64)]
-pub(super) enum Event {
-    Enqueued = 0,
-    Completed = 1,
-    Failed = 2,
-    Dead = 3,
-    Cancelled = 4,
-    Snoozed = 5,
-    Released = 6,
-    Stalled = 7,
-    /// A completed job left the record (pruned or deleted).
-    CompletedGone = 8,
-    /// A cancelled job left the record or went back into the queue.
-    CancelledGone = 9,
-}
+pub(super) use crate::store::tally::Event;
+use crate::store::tally::{BUCKETS, bucket};
 
 /// The counts of one transaction, written at its end.
 #[derive(Default)]
@@ -129,14 +109,13 @@ impl Tally {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Histogram {
     sum_us: u64,
-    buckets: [u64; BOUNDS_MS.len() + 1],
+    buckets: [u64; BUCKETS],
 }
 
 impl Histogram {
     fn add(&mut self, took: Duration) {
-        let ms = took.as_millis() as u64;
         self.sum_us = self.sum_us.saturating_add(took.as_micros() as u64);
-        self.buckets[BOUNDS_MS.partition_point(|bound| *bound < ms)] += 1;
+        self.buckets[bucket(took)] += 1;
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
