@@ -24,12 +24,15 @@ verbs![
     "delete",
     "discard",
     "enqueue",
+    "enqueue_sql",
     "facts",
     "finish",
+    "finish_sql",
     "migrate",
     "pause",
     "reschedule",
     "retry",
+    "views",
 ];
 
 /// A statement in the schema of this store.

@@ -45,13 +45,15 @@ BEGIN
         END IF;
         RETURN NEXT;
     END LOOP;
-    PERFORM dutiful.count_(lanes, kinds, array_fill(4::smallint, ARRAY[cardinality(lanes)]))
-    WHERE lanes IS NOT NULL;
+    IF lanes IS NOT NULL THEN
+        PERFORM dutiful.count_(lanes, kinds, array_fill(4::smallint, ARRAY[cardinality(lanes)]));
+    END IF;
 END $body$
 
 -- :function_sql for every other language: SELECT dutiful.cancel(id)
 CREATE OR REPLACE FUNCTION dutiful.cancel(id uuid) RETURNS text
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $body$
-    SELECT dutiful.change_word_(c.change, c.state, c.holder)
-    FROM dutiful.cancel_(ARRAY[$1::uuid], NULL) c
-$body$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    RETURN (SELECT dutiful.change_word_(c.change, c.state, c.holder)
+            FROM dutiful.cancel_(ARRAY[id], NULL) c);
+END $body$

@@ -54,5 +54,7 @@ BEGIN
         RETURN NEXT;
     END LOOP;
     PERFORM dutiful.erase_(gone);
-    PERFORM dutiful.count_(lanes, kinds, events) WHERE lanes IS NOT NULL;
+    IF lanes IS NOT NULL THEN
+        PERFORM dutiful.count_(lanes, kinds, events);
+    END IF;
 END $body$

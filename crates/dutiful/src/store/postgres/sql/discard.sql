@@ -36,6 +36,7 @@ BEGIN
         END IF;
         RETURN NEXT;
     END LOOP;
-    PERFORM dutiful.count_(lanes, kinds, array_fill(4::smallint, ARRAY[cardinality(lanes)]))
-    WHERE lanes IS NOT NULL;
+    IF lanes IS NOT NULL THEN
+        PERFORM dutiful.count_(lanes, kinds, array_fill(4::smallint, ARRAY[cardinality(lanes)]));
+    END IF;
 END $body$
