@@ -132,8 +132,9 @@ fn take(
 ) -> Result<Option<((i64, i16), Claimed)>, Trouble> {
     let (lane, flags): (i64, i16) = (row.try_get(0)?, row.try_get(5)?);
     let at = (lane - 1) as usize;
-    if row.try_get::<_, bool>(18)? {
-        left.full |= !row.try_get::<_, Option<bool>>(19)?.unwrap_or(true) && !first;
+    if !row.try_get::<_, bool>(18)? {
+        // A row without a record weighs nothing.
+        left.full |= row.try_get::<_, Option<bool>>(19)? == Some(false) && !first;
         left.again = true;
         return Ok(None);
     }

@@ -2,10 +2,18 @@
 
 mod change;
 mod claim;
+mod count;
+mod doctor;
 mod enqueue;
 mod errors;
 mod finish;
+mod gather;
+mod list;
+mod look;
 mod migrate;
+mod presence;
+mod rows;
+mod server;
 mod session;
 mod statements;
 mod target;
@@ -38,6 +46,7 @@ pub(super) struct Db {
     statements: Statements,
     clock: Clock,
     foreign: claim::ForeignLook,
+    gathering: gather::Gathering,
 }
 
 impl PostgresStore {
@@ -51,7 +60,13 @@ impl PostgresStore {
         let statements = Statements::new(&target.schema);
         let place = target.place();
         let wire = Wire::start(target)?;
-        let db = Arc::new(Db { wire, statements, clock, foreign: claim::ForeignLook::default() });
+        let db = Arc::new(Db {
+            wire,
+            statements,
+            clock,
+            foreign: claim::ForeignLook::default(),
+            gathering: gather::Gathering::default(),
+        });
         let opened = db.clone();
         let seen = db.wire.run(async move { opened.look_at_server().await }).await?;
         let facts =
@@ -97,5 +112,14 @@ impl Db {
         let (version, fsync, commit): (String, String, String) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         Ok(Server { version, durability: format!("fsync={fsync}, synchronous_commit={commit}") })
+    }
+}
+
+/// A server has its own way to bring a backup to life.
+pub(crate) fn no_restore() -> StoreError {
+    StoreError::Unsupported {
+        what: "restore a backup",
+        store: "postgres",
+        advice: "stop all workers and use `pg_restore --dbname=DATABASE jobs.dump`",
     }
 }

@@ -18,21 +18,32 @@ macro_rules! verbs {
 
 verbs![
     "cancel",
+    "cancel_requests",
     "change",
     "claim",
     "clear",
     "delete",
     "discard",
+    "doctor",
     "enqueue",
     "enqueue_sql",
     "facts",
     "finish",
     "finish_sql",
+    "held",
+    "leave",
+    "list",
     "migrate",
     "pause",
+    "queues",
+    "register",
     "reschedule",
     "retry",
+    "show",
+    "stats",
+    "types",
     "views",
+    "workers",
 ];
 
 /// A statement in the schema of this store.

@@ -45,9 +45,11 @@ pub(super) enum Line {
     Beat = 3,
     /// Everything else.
     Look = 4,
+    /// New jobs with unique keys, which may have to wait for somebody's open transaction.
+    Keyed = 5,
 }
 
-const LINES: usize = 5;
+const LINES: usize = 6;
 
 /// The thread and its connections.
 pub(super) struct Wire {
@@ -145,6 +147,18 @@ impl Wire {
     /// Makes a connection that is nobody else's.
     pub(super) async fn connect(&self) -> Result<Session, Trouble> {
         Session::connect(&self.target).await
+    }
+
+    /// Makes a connection that is nobody else's and prepares nothing, so that it works whatever
+    /// stands between us and the server.
+    pub(super) async fn connect_plain(&self) -> Result<Session, Trouble> {
+        let target = Target { prepared: Some(false), ..(*self.target).clone() };
+        Session::connect(&target).await
+    }
+
+    /// Says whether statements are prepared.
+    pub(super) fn prepares(&self) -> bool {
+        self.target.prepared.unwrap_or(true)
     }
 
     /// Ends the thread; what was asked and not answered is lost.

@@ -18,55 +18,55 @@ picked AS MATERIALIZED (
     ) r
     LIMIT $5::int
 ),
-weighed AS MATERIALIZED (
+weighed AS (
     SELECT p.*, j.id IS NULL AS broken, j.payload, j.max_attempts, j.timeout_ms, j.created_at,
         j.correlation_id, j.trace_parent, j.group_key,
-        row_number() OVER front AS number,
-        sum(octet_length(j.payload)) OVER front AS bytes,
+        row_number() OVER front = 1 OR sum(octet_length(j.payload)) OVER front <= $6::bigint
+            AS fits,
         sum((p.crashes > 0)::int) OVER front AS crashed,
         sum(p.flags & 2) OVER (PARTITION BY p.n ORDER BY p.priority, p.run_at, p.id) / 2 AS onces
     FROM picked p LEFT JOIN dutiful.job j USING (id)
     WINDOW front AS (ORDER BY p.n, p.priority, p.run_at, p.id)
 ),
-taken AS MATERIALIZED (
-    SELECT * FROM weighed
-    WHERE broken OR (bytes <= $6::bigint OR number = 1)
-        AND (crashes = 0 OR crashed <= $7::int) AND (flags & 2 = 0 OR onces <= once)
+judged AS MATERIALIZED (
+    SELECT *, fits AND (crashes = 0 OR crashed <= $7) AND (flags & 2 = 0 OR onces <= once)
+        AND NOT broken AS takes
+    FROM weighed
 ),
-left_ready AS (DELETE FROM dutiful.ready WHERE ctid = ANY (ARRAY (SELECT place FROM taken))),
+left_ready AS (DELETE FROM dutiful.ready WHERE ctid = ANY (ARRAY (SELECT place FROM judged WHERE takes OR broken))),
 leased AS (
     INSERT INTO dutiful.lease (id, attempt, nonce, worker, until, claimed_at, queue, priority, type,
         flags, failures, crashes)
     SELECT id, attempt + 1, $8::bigint, $9::bigint, now + $10::bigint * interval '1 microsecond',
         now, queue, priority, type, flags, failures, crashes
-    FROM taken, t WHERE flags & 2 = 0 AND NOT broken
+    FROM judged, t WHERE takes AND flags & 2 = 0
 ),
 done_at_once AS (
     INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,
         failures)
     SELECT id, attempt + 1, $8, $9, 3, now, now, failures
-    FROM taken, t WHERE flags & 2 = 2 AND NOT broken
+    FROM judged, t WHERE takes AND flags & 2 = 2
 ),
 freed AS (
     DELETE FROM dutiful.unique_key
-    WHERE id = ANY (ARRAY (SELECT id FROM taken WHERE flags = 3 OR broken ORDER BY id))
+    WHERE id = ANY (ARRAY (SELECT id FROM judged WHERE takes AND flags = 3 OR broken ORDER BY id))
 ),
 buried AS (
     INSERT INTO dutiful.dead (id, attempt, nonce, worker, reason, started_at, finished_at, failures,
         crashes, queue, priority, type, flags, error_class, error_message)
     SELECT id, attempt, 0, 0, 3, now, now, failures, crashes, queue, priority, type, flags,
         'corrupt', 'its record is missing from the store'
-    FROM taken, t WHERE broken ON CONFLICT DO NOTHING
+    FROM judged, t WHERE broken ON CONFLICT DO NOTHING
 ),
 counted AS (
     INSERT INTO dutiful.tally (queue, type, event, n)
-    SELECT queue, type, CASE WHEN broken THEN 3 ELSE 1 END, count(*) FROM taken
-    WHERE flags & 2 = 2 OR broken GROUP BY queue, type, broken
+    SELECT queue, type, CASE WHEN broken THEN 3 ELSE 1 END, count(*) FROM judged
+    WHERE takes AND flags & 2 = 2 OR broken GROUP BY queue, type, broken
 )
 SELECT w.n, w.id, w.attempt + 1, w.queue, w.type, w.flags, w.failures, w.crashes, w.priority,
     w.run_at, t.now, w.payload, w.max_attempts, w.timeout_ms, w.created_at, w.correlation_id,
-    w.trace_parent, w.group_key, w.broken OR k.id IS NULL, w.bytes <= $6 OR w.number = 1
-FROM weighed w CROSS JOIN t LEFT JOIN taken k USING (id)
+    w.trace_parent, w.group_key, w.takes, w.fits
+FROM judged w, t
 
 -- :aside sets rows of unknown types aside that stand in the way: $1 queue, known types, $3 as many
 -- as make it worth it, for so many µs, $5 now
