@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dutiful::{Client, Context, EnqueueOutcome, Job, JobId, Settings, Worker};
+use dutiful::{Client, Context, EnqueueOutcome, Job, JobId, JobInfo, Settings, Worker};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{NoTls, Row};
 
@@ -66,6 +66,11 @@ impl House {
         (said.code().code().to_owned(), said.message().to_owned())
     }
 
+    /// Returns a job that must be on record, as the client shows it.
+    async fn job(&self, id: &str) -> Result<JobInfo, Box<dyn std::error::Error>> {
+        Ok(self.client.job(id.parse()?).await?.ok_or("the job is on record")?)
+    }
+
     async fn jobs(&self) -> Result<i64, tokio_postgres::Error> {
         self.query("SELECT count(*) FROM dutiful.job").await?[0].try_get(0)
     }
@@ -122,34 +127,35 @@ async fn a_payload_is_stored_byte_for_byte() -> Kept {
     let payload = "{\"b\" : 1.10,\n\"a\":18446744073709551616, \"a\": \"\\u00e9\u{1f600}\"}";
     let alone = house.text(&format!("dutiful.enqueue('a', '{payload}')")).await?;
     let array = format!("[{{\"type\":\"a\", \"payload\": {payload} }}]");
-    let rows = house.query(&format!("SELECT id::text FROM dutiful.enqueue_many('{array}')")).await?;
+    let rows =
+        house.query(&format!("SELECT id::text FROM dutiful.enqueue_many('{array}')")).await?;
     for id in [alone.as_str(), rows[0].try_get(0)?] {
-        let seen = house.client.job(id.parse()?).await?;
+        let seen = house.job(&id).await?;
         assert_eq!(seen.payload.map(|p| p.get().to_owned()).as_deref(), Some(payload));
     }
     let blank = house.text("dutiful.enqueue('a', ' 1 ')").await?;
-    assert_eq!(house.client.job(blank.parse()?).await?.payload_bytes, 3);
+    assert_eq!(house.job(&blank).await?.payload_bytes, 3);
     Ok(())
 }
 
 #[tokio::test]
 async fn what_is_not_said_comes_from_the_type_and_then_from_the_general_defaults() -> Kept {
     let house = House::new().await?;
-    house
-        .run("INSERT INTO dutiful.type VALUES ('mail', 'letters', 7, 9, 5000, 1, now())")
-        .await?;
+    house.run("INSERT INTO dutiful.type VALUES ('mail', 'letters', 7, 9, 5000, 1, now())").await?;
     let known = house.text("dutiful.enqueue('mail', '1')").await?;
-    let seen = house.client.job(known.parse()?).await?;
+    let seen = house.job(&known).await?;
     assert_eq!((seen.queue.as_str(), seen.priority, seen.max_attempts), ("letters", 7, 9));
     assert_eq!((seen.timeout_ms, seen.delivery), (5000, dutiful::Delivery::AtMostOnce));
     let said = house
-        .text("dutiful.enqueue('mail', '1', 'q', 1, max_attempts => 2, delivery => 'at_least_once')")
+        .text(
+            "dutiful.enqueue('mail', '1', 'q', 1, max_attempts => 2, delivery => 'at_least_once')",
+        )
         .await?;
-    let seen = house.client.job(said.parse()?).await?;
+    let seen = house.job(&said).await?;
     assert_eq!((seen.queue.as_str(), seen.priority, seen.max_attempts), ("q", 1, 2));
     assert_eq!(seen.delivery, dutiful::Delivery::AtLeastOnce);
     let plain = house.text("dutiful.enqueue('other', '1')").await?;
-    let seen = house.client.job(plain.parse()?).await?;
+    let seen = house.job(&plain).await?;
     assert_eq!((seen.queue.as_str(), seen.priority, seen.max_attempts), ("default", 10, 3));
     assert_eq!((seen.timeout_ms, seen.attempt), (900_000, 0));
     Ok(())
@@ -295,7 +301,7 @@ async fn the_views_show_what_the_client_shows() -> Kept {
     assert_eq!(tokio::time::timeout(HUNG, done).await??.dead, 1);
     for seen in house.client.jobs(dutiful::Filter::default()).await?.jobs {
         let id = seen.id;
-        let seen = house.client.job(id).await?;
+        let seen = house.job(&id.to_string()).await?;
         let select = format!(
             "SELECT state, payload, attempt, failures, tags, group_key, last_error_class, \
              dead_reason, queue, to_char(scheduled_for AT TIME ZONE 'UTC', \
@@ -304,8 +310,10 @@ async fn the_views_show_what_the_client_shows() -> Kept {
         let row = &house.query(&select).await?[0];
         assert_eq!(row.get::<_, &str>(0), seen.state.as_str());
         assert_eq!(Some(row.get::<_, &str>(1)), seen.payload.as_ref().map(|p| p.get()));
-        assert_eq!((row.get::<_, i32>(2), row.get::<_, i32>(3)),
-            (seen.attempt as i32, seen.failures as i32));
+        assert_eq!(
+            (row.get::<_, i32>(2), row.get::<_, i32>(3)),
+            (seen.attempt as i32, seen.failures as i32)
+        );
         assert_eq!(row.get::<_, Vec<String>>(4), seen.tags);
         assert_eq!(row.get::<_, Option<String>>(5), seen.group);
         assert_eq!(row.get::<_, Option<String>>(6), seen.last_error.map(|e| e.class));
@@ -394,10 +402,10 @@ async fn a_completion_without_the_lease_can_only_roll_back() -> Kept {
         house.run("BEGIN").await?;
         house.query(&complete(77)).await?;
         house.run(end).await?;
-        let seen = house.client.job(id.parse()?).await?;
+        let seen = house.job(&id).await?;
         assert_eq!(seen.state.as_str(), state);
     }
-    let seen = house.client.job(id.parse()?).await?;
+    let seen = house.job(&id).await?;
     assert_eq!(seen.result.map(|r| r.get().to_owned()).as_deref(), Some("42"));
     assert_eq!(house.refused(&complete(77)).await.0, "DU001", "once");
     house.text("dutiful.enqueue('a', '1', unique_key => 'k')").await?;
@@ -415,7 +423,7 @@ async fn glue_hands_whole_records_over_in_base64() -> Kept {
     let rows = house.query(&sql).await?;
     let places: Vec<(i64, &str)> = rows.iter().map(|row| (row.get(0), row.get(2))).collect();
     assert_eq!(places, [(1, "new"), (2, "new")]);
-    let seen = house.client.job(rows[0].get::<_, &str>(1).parse()?).await?;
+    let seen = house.job(rows[0].get(1)).await?;
     assert_eq!((seen.payload_bytes, seen.state.as_str()), (3, "scheduled"));
     Ok(())
 }

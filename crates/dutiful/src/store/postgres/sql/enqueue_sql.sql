@@ -281,11 +281,12 @@ BEGIN
             known.delivery, 0)::int2;
     END LOOP;
     prefix := '';
+    IF n = 0 THEN RETURN; END IF;
     RETURN QUERY SELECT k.n, k.id, CASE k.outcome WHEN 0 THEN 'new' WHEN 1 THEN 'exists'
         ELSE 'duplicate' END
     FROM dutiful.enqueue_keyed_(ids, types, queues, bytes, priorities, delays, ats, attempts,
         timeouts, deliveries, correlations, traces, groups_, tags, NULL, keys) k
-    WHERE n > 0 ORDER BY k.n;
+    ORDER BY k.n;
 EXCEPTION WHEN invalid_parameter_value THEN
     RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = prefix || SQLERRM;
 END $body$
