@@ -25,6 +25,7 @@ verbs![
     "delete",
     "discard",
     "doctor",
+    "doorbell",
     "enqueue",
     "enqueue_sql",
     "facts",

@@ -190,12 +190,7 @@ impl Store for PostgresStore {
     }
 
     fn doorbell(&self, heard: u64) -> Pin<Box<dyn Future<Output = u64> + Send + '_>> {
-        Box::pin(async move {
-            if heard == 0 {
-                return 1;
-            }
-            std::future::pending().await
-        })
+        Box::pin(async move { self.db.wait_for_ring(heard).await })
     }
 
     fn migrate(&self, version: Option<i64>) -> Reply<'_, Migrated> {
