@@ -36,7 +36,10 @@ async fn connect() -> Result<tokio_postgres::Client, tokio_postgres::Error> {
 impl House {
     async fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let schema = format!("t{}", JobId::new().to_string().replace('-', ""));
-        let client = Client::connect(&format!("{}?schema={schema}", server())).await?;
+        let client = Client::builder()
+            .migrate(true)
+            .connect(&format!("{}?schema={schema}", server()))
+            .await?;
         Ok(Self { schema, client, sql: connect().await? })
     }
 

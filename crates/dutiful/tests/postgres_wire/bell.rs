@@ -147,7 +147,8 @@ async fn a_listener_that_hears_nothing_any_more_is_found_within_15_seconds() -> 
     let url = database();
     let target = SocketAddr::from((Ipv4Addr::LOCALHOST, server().port()));
     let proxy = Proxy::start(target, 7)?;
-    let through = url.replace(&format!(":{}/", target.port()), &format!(":{}/", proxy.addr().port()));
+    let through =
+        url.replace(&format!(":{}/", target.port()), &format!(":{}/", proxy.addr().port()));
     // What is said on the wire is to be seen.
     let (sleeper, producer) =
         (client(&format!("{through}?sslmode=disable")).await, client(&url).await);

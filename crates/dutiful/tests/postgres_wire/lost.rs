@@ -28,7 +28,11 @@ async fn a_server_that_was_killed_is_missed_and_found_again() -> Kept {
     let client = client(&url).await;
     put(&client).await?;
     for graceful in [false, true] {
-        if graceful { server.stop_immediate()? } else { server.kill_9()? }
+        if graceful {
+            server.stop_immediate()?
+        } else {
+            server.kill_9()?
+        }
         let error = put(&client).await.expect_err("there is no server");
         assert!(matches!(&error, Error::Store(error) if error.is_passing()), "{error:?}");
         server.restart()?;
@@ -46,7 +50,8 @@ async fn a_server_that_takes_connections_and_says_nothing_is_given_up() -> Kept 
     let proxy = Proxy::start(target, 3)?;
     let ways = &[Way::ToClient];
     proxy.on_new(Which::all(), Fault::Blackhole { ways, reads: true });
-    let through = url.replace(&format!(":{}/", target.port()), &format!(":{}/", proxy.addr().port()));
+    let through =
+        url.replace(&format!(":{}/", target.port()), &format!(":{}/", proxy.addr().port()));
     let error = soon(Client::connect(&through)).await.expect_err("nobody answers");
     assert!(matches!(error, Error::Store(StoreError::Unavailable(_))), "{error:?}");
     proxy.heal();
