@@ -147,7 +147,8 @@ BEGIN
             CONTINUE WHEN place = 'done' AND EXISTS
                 (SELECT FROM dutiful.done_other o WHERE o.id >= low AND o.id < high);
             EXECUTE format('CREATE TABLE dutiful.%I PARTITION OF dutiful.%I
-                FOR VALUES FROM (%L) TO (%L)', place || to_char(day, '_YYYYMMDD'), place, low, high);
+                FOR VALUES FROM (%L) TO (%L)',
+                place || to_char(day, '_YYYYMMDD'), place, low, high);
         END LOOP;
     END LOOP;
 EXCEPTION WHEN lock_not_available OR check_violation OR duplicate_table THEN
