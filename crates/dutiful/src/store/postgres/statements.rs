@@ -165,6 +165,17 @@ mod tests {
     }
 
     #[test]
+    fn no_two_functions_have_one_name() {
+        const BEGIN: &str = "CREATE OR REPLACE FUNCTION ";
+        let all = Statements::functions("jobs");
+        let mut names: Vec<_> = all.split(BEGIN).skip(1).map(|one| one.split('(').next()).collect();
+        names.sort_unstable();
+        for pair in names.windows(2) {
+            assert_ne!(pair[0], pair[1], "the later one would stand in for the earlier");
+        }
+    }
+
+    #[test]
     fn reads_types_in_any_order() {
         let sql = "SELECT $2::timestamptz, $1::uuid[], $1";
         assert_eq!(types(sql), [Type::UUID_ARRAY, Type::TIMESTAMPTZ]);

@@ -4,8 +4,8 @@
 -- :all $1 ids, $2 now; n is the place in the request
 SELECT n, change, state, holder FROM dutiful.delete_($1::uuid[], $2::timestamptz)
 
--- :function_erase removes jobs from every table but lease
-CREATE OR REPLACE FUNCTION dutiful.erase_(ids uuid[]) RETURNS void
+-- :function_jobs removes jobs from every table but lease
+CREATE OR REPLACE FUNCTION dutiful.delete_jobs_(ids uuid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $body$
 BEGIN
@@ -55,7 +55,7 @@ BEGIN
         END IF;
         RETURN NEXT;
     END LOOP;
-    PERFORM dutiful.erase_(gone);
+    PERFORM dutiful.delete_jobs_(gone);
     IF lanes IS NOT NULL THEN
         PERFORM dutiful.count_(lanes, kinds, events);
     END IF;
