@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::PostgresStore;
-use super::errors::Trouble;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
@@ -20,12 +19,6 @@ use crate::store::{
     Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply, RescueRequest, Rescued,
     Retention, Store, WorkerCard,
 };
-
-/// What a verb answers that is not written yet.
-fn missing<'a, T: Send + 'a>(verb: &'static str) -> Reply<'a, T> {
-    let (store, advice) = ("postgres", "use sqlite:jobs.db");
-    Box::pin(async move { Err(StoreError::Unsupported { what: verb, store, advice }) })
-}
 
 impl Store for PostgresStore {
     fn facts(&self) -> Facts {
@@ -207,6 +200,3 @@ impl Store for PostgresStore {
         self
     }
 }
-
-#[expect(unused, reason = "until all verbs are there")]
-fn trouble(_: Trouble) {}
