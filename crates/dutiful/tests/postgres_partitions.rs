@@ -1,4 +1,4 @@
-//! The days of a Postgres store: made ahead, dropped whole, and nothing that is kept goes with them.
+//! The days of a Postgres store: made ahead, dropped whole, and nothing that is kept goes along.
 #![cfg(feature = "postgres")]
 
 use std::sync::Arc;
