@@ -8,12 +8,13 @@ use std::collections::HashMap;
 
 use super::Db;
 use super::errors::Trouble;
-use super::rows::{get, tags};
+use super::rows::get;
 use super::wire::Line;
 use crate::id::JobId;
 use crate::inspect::{EXAMINED_MAX, Filter, Page};
 use crate::job::State;
 use crate::store::common::list::{self as wanted, Asked};
+use crate::store::common::stored::split_tags;
 
 /// Ids in one statement.
 const SLICE: usize = 1000;
@@ -104,7 +105,7 @@ impl Db {
                 job_type: get(row, "type")?,
                 queue: get(row, "queue")?,
                 group: get(row, "group_key")?,
-                tags: tags(row, "tags")?,
+                tags: split_tags(get(row, "tags")?),
                 correlation_id: get(row, "correlation_id")?,
                 created_at: get(row, "created_at")?,
             };

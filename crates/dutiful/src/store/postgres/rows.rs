@@ -59,10 +59,3 @@ pub(super) fn logged(row: &Row) -> Result<Option<Logged>, Trouble> {
     let started_at = get(row, "last_started_at")?;
     Ok(Some(Logged { number: number.max(0) as u32, started_at, error }))
 }
-
-/// Reads tags: a JSON array, or nothing where there are none.
-pub(super) fn tags(row: &Row, column: &str) -> Result<Vec<String>, Trouble> {
-    let text: Option<String> = get(row, column)?;
-    // What somebody damaged must not keep the job from being shown.
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
-}

@@ -198,7 +198,7 @@ impl Store for PostgresStore {
         let checked = self.check_process();
         Box::pin(async move {
             checked?;
-            if let Some(thread) = self.db.wire.close() {
+            if let Some(thread) = self.db.wire.close().await {
                 let joined = super::super::connect::apart("dutiful-close", move || {
                     // A panic in the thread was reported already.
                     drop(thread.join());

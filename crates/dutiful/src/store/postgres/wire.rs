@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use tokio_util::task::TaskTracker;
 
 use super::Db;
 use super::errors::Trouble;
@@ -63,6 +64,8 @@ pub(super) struct Wire {
     lines: [Mutex<Option<Arc<Session>>>; LINES],
     outage: Mutex<Outage>,
     handle: Handle,
+    /// What was asked and is not answered yet; closed with the store.
+    running: TaskTracker,
     /// Ends the thread when it goes.
     stop: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
@@ -97,6 +100,7 @@ impl Wire {
             lines: Default::default(),
             outage: Mutex::default(),
             handle,
+            running: TaskTracker::new(),
             stop: std::sync::Mutex::new(Some(stop)),
             thread: std::sync::Mutex::new(Some(thread)),
         })
@@ -111,8 +115,10 @@ impl Wire {
         T: Send + 'static,
         F: Future<Output = Result<T, Trouble>> + Send + 'static,
     {
-        let running = self.handle.spawn(work);
+        let open = !self.running.is_closed();
+        let running = open.then(|| self.running.spawn_on(work, &self.handle));
         async move {
+            let Some(running) = running else { return Err(StoreError::Closed) };
             match running.await {
                 Ok(answer) => answer.map_err(StoreError::from),
                 Err(error) if error.is_panic() => Err(StoreError::Mistake("a panic".into())),
@@ -184,8 +190,10 @@ impl Wire {
         self.target.schema.clone()
     }
 
-    /// Ends the thread; what was asked and not answered is lost.
-    pub(super) fn close(&self) -> Option<JoinHandle<()>> {
+    /// Takes no more work, waits until what was asked is done, ends the thread and returns it.
+    pub(super) async fn close(&self) -> Option<JoinHandle<()>> {
+        self.running.close();
+        self.running.wait().await;
         let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(stop) = stop {
             let _ = stop.send(());
