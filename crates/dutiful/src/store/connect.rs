@@ -52,6 +52,8 @@ pub(crate) async fn restore(
             let restore = move || super::sqlite::restore(&url, &backup, over, &clock);
             apart("dutiful-restore", restore).await
         }
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Err(super::postgres::no_restore()),
         _ => Err(unknown(url)),
     }
 }

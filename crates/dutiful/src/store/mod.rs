@@ -17,6 +17,9 @@ use crate::inspect::{
 };
 use crate::job::{Delivery, Record, State, TypeDefaults};
 
+mod chores;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod common;
 pub(crate) mod connect;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -24,6 +27,8 @@ pub mod postgres;
 pub mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod tally;
+
+pub use chores::{Leadership, Promoted, RescueRequest, Rescued, Retention};
 
 /// The answer of a verb: boxed, so that `dyn Store` works.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -405,66 +410,6 @@ pub struct WorkerCard {
     pub types: Vec<TypeDefaults>,
     /// True while it claims nothing and only ends what it runs.
     pub quiet: bool,
-}
-
-/// Who leads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Leadership {
-    /// The one who leads now.
-    pub leader: WorkerId,
-    /// Grows with every change.
-    pub term: i64,
-}
-
-/// What a promotion did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Promoted {
-    /// How many moved.
-    pub moved: usize,
-    /// How long until the next is due, if any.
-    pub next: Option<Duration>,
-}
-
-/// How to treat expired leases.
-#[derive(Clone, Copy, Debug)]
-pub struct RescueRequest {
-    /// Dead after so many stalls in a row; 0 is never.
-    pub crashes_max: u32,
-    /// At most so many.
-    pub limit: usize,
-    /// A store whose owner may be unable to write waits this long after the first sight.
-    pub patience: Duration,
-}
-
-/// A stalled job that was rescued.
-#[derive(Clone, Debug)]
-pub struct Rescued {
-    /// The attempt that ended so.
-    pub fence: Fence,
-    /// Its queue.
-    pub queue: Name,
-    /// Its type.
-    pub job_type: Name,
-    /// Stalls in a row, this one included.
-    pub crashes: u32,
-    /// True when it is dead now.
-    pub dead: bool,
-}
-
-/// How long finished jobs are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// Completed and cancelled ones.
-    pub completed: Duration,
-    /// Dead ones.
-    pub dead: Duration,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        Self { completed: DAY * 7, dead: DAY * 90 }
-    }
 }
 
 /// A remembered effect about to begin.

@@ -12,6 +12,7 @@ promises![
     an_at_most_once_job_stays_done_and_its_attempt_is_not_heard_any_more,
     workers_are_stopped_and_every_term_of_before_is_refused,
     jobs_of_all_states_are_as_they_were,
+    a_server_says_what_restores_it,
 ];
 
 /// Backs the store up; returns the URL and the folder of a place to restore to.
@@ -136,5 +137,16 @@ async fn jobs_of_all_states_are_as_they_were(lab: Lab) -> Kept {
         let one = found.iter().find(|one| one.check == check).expect("it is looked at");
         assert_eq!(one.verdict, dutiful::Verdict::Ok, "{one:?}");
     }
+    Ok(())
+}
+
+async fn a_server_says_what_restores_it(lab: Lab) -> Kept {
+    if lab.name != "postgres" {
+        skip!(lab, "it is no server");
+    }
+    let backup = std::path::Path::new("jobs.dump");
+    let refused = Client::builder().restore("postgres://localhost/jobs", backup).await;
+    let error = refused.expect_err("it is refused").to_string();
+    assert!(error.contains("pg_restore"), "{error}");
     Ok(())
 }

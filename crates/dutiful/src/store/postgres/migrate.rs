@@ -114,7 +114,7 @@ fn hash(text: &str) -> u64 {
     })
 }
 
-fn fingerprint(functions: &str) -> String {
+pub(super) fn fingerprint(functions: &str) -> String {
     format!("{:016x}", hash(functions))
 }
 

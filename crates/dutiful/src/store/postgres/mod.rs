@@ -1,10 +1,17 @@
 //! The store in a Postgres database: the user's own, so that jobs and data commit together.
 
 mod claim;
+mod count;
+mod doctor;
 mod enqueue;
 mod errors;
 mod finish;
+mod list;
+mod look;
 mod migrate;
+mod presence;
+mod rows;
+mod server;
 mod session;
 mod statements;
 mod target;
@@ -96,5 +103,14 @@ impl Db {
         let (version, fsync, commit): (String, String, String) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         Ok(Server { version, durability: format!("fsync={fsync}, synchronous_commit={commit}") })
+    }
+}
+
+/// A server has its own way to bring a backup to life.
+pub(crate) fn no_restore() -> StoreError {
+    StoreError::Unsupported {
+        what: "restore a backup",
+        store: "postgres",
+        advice: "stop all workers and use `pg_restore --dbname=DATABASE jobs.dump`",
     }
 }

@@ -16,7 +16,24 @@ macro_rules! verbs {
     };
 }
 
-verbs!["claim", "enqueue", "facts", "finish", "migrate"];
+verbs![
+    "cancel_requests",
+    "claim",
+    "doctor",
+    "enqueue",
+    "facts",
+    "finish",
+    "held",
+    "leave",
+    "list",
+    "migrate",
+    "queues",
+    "register",
+    "show",
+    "stats",
+    "types",
+    "workers",
+];
 
 /// A statement in the schema of this store.
 pub(super) struct Statement {

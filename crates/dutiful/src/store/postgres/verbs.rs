@@ -54,13 +54,11 @@ impl Store for PostgresStore {
     }
 
     fn cancel_requests(&self, worker: WorkerId) -> Reply<'_, Vec<JobId>> {
-        let _ = worker;
-        missing("cancel_requests")
+        self.run(move |db| async move { db.cancel_requests(worker).await })
     }
 
     fn held(&self, fences: Vec<Fence>) -> Reply<'_, Vec<Held>> {
-        let _ = fences;
-        missing("held")
+        self.run(move |db| async move { db.held(&fences).await })
     }
 
     fn note(&self, notes: Vec<Note>) -> Reply<'_, Vec<Held>> {
@@ -104,55 +102,58 @@ impl Store for PostgresStore {
     }
 
     fn show(&self, id: JobId) -> Reply<'_, Option<JobInfo>> {
-        let _ = id;
-        missing("show")
+        self.run(move |db| async move { db.show(id).await })
     }
 
     fn result(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Option<JobResult>>> {
-        let _ = ids;
-        missing("result")
+        self.run(move |db| async move { db.results(&ids).await })
     }
 
     fn list(&self, filter: Filter) -> Reply<'_, Page> {
-        let _ = filter;
-        missing("list")
+        self.run(move |db| async move { db.list(&filter).await })
     }
 
     fn queues(&self) -> Reply<'_, Vec<QueueInfo>> {
-        missing("queues")
+        self.run(|db| async move { db.queues().await })
     }
 
     fn stats(&self) -> Reply<'_, Stats> {
-        missing("stats")
+        self.run(|db| async move { db.stats().await })
     }
 
     fn workers(&self) -> Reply<'_, Vec<WorkerInfo>> {
-        missing("workers")
+        self.run(|db| async move { db.workers().await })
     }
 
     fn doctor(&self, full: bool) -> Reply<'_, Vec<Finding>> {
-        let _ = full;
-        missing("doctor")
+        let facts = self.facts.clone();
+        self.run(move |db| async move { db.doctor(&facts, full).await })
     }
 
     fn backup(&self, to: PathBuf) -> Reply<'_, Backup> {
-        let _ = to;
-        missing("backup")
+        let refused = StoreError::Unsupported {
+            what: "write a backup",
+            store: "postgres",
+            advice: "use the server's own: `pg_dump --format=custom --schema=dutiful \
+                     --file=jobs.dump DATABASE`, or its continuous archiving",
+        };
+        // A closed or forked store says so first.
+        self.run(move |_| async move {
+            drop(to);
+            Err(refused.into())
+        })
     }
 
     fn register(&self, worker: WorkerCard) -> Reply<'_, ()> {
-        let _ = worker;
-        missing("register")
+        self.run(move |db| async move { db.register(&worker).await })
     }
 
     fn leave(&self, worker: WorkerId) -> Reply<'_, ()> {
-        let _ = worker;
-        missing("leave")
+        self.run(move |db| async move { db.leave(worker).await })
     }
 
     fn types(&self, types: Vec<Name>) -> Reply<'_, Vec<TypeDefaults>> {
-        let _ = types;
-        missing("types")
+        self.run(move |db| async move { db.types(&types).await })
     }
 
     fn lead(&self, worker: WorkerId, ttl: Duration) -> Reply<'_, Leadership> {

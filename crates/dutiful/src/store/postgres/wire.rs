@@ -147,6 +147,18 @@ impl Wire {
         Session::connect(&self.target).await
     }
 
+    /// Makes a connection that is nobody else's and prepares nothing, so that it works whatever
+    /// stands between us and the server.
+    pub(super) async fn connect_plain(&self) -> Result<Session, Trouble> {
+        let target = Target { prepared: Some(false), ..(*self.target).clone() };
+        Session::connect(&target).await
+    }
+
+    /// Says whether statements are prepared.
+    pub(super) fn prepares(&self) -> bool {
+        self.target.prepared.unwrap_or(true)
+    }
+
     /// Ends the thread; what was asked and not answered is lost.
     pub(super) fn close(&self) -> Option<JoinHandle<()>> {
         let taken = |stop: &std::sync::Mutex<Option<oneshot::Sender<()>>>| {

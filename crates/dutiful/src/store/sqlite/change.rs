@@ -4,7 +4,6 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::enqueue::take_key_or_holder;
 use super::errors::Trouble;
-use super::finish::CANCELLED;
 use super::rows::some_text;
 use super::statements::prepare;
 use super::tally::Event;
@@ -13,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::id::{JobId, Name};
 use crate::job::State;
 use crate::store::Change;
+use crate::store::common::stored::state_of;
 
 /// Where a job stands.
 struct Place {
@@ -35,20 +35,6 @@ fn find(txn: &mut Txn<'_>, id: JobId) -> Result<Option<Place>, Trouble> {
         queue: txn.names.get(queue.as_deref().unwrap_or("unknown")),
         job_type: txn.names.get(job_type.as_deref().unwrap_or("unknown")),
     }))
-}
-
-/// Returns the state that a place (1 to 5 as in show.sql) and its detail stand for.
-pub(super) fn state_of(place: i64, detail: i64, now: Timestamp) -> State {
-    match (place, detail) {
-        (1, _) | (2, 3) => State::Pending,
-        (2, 1) => State::Failed,
-        (2, _) => State::Scheduled,
-        (3, until) if until < now.us() => State::Stalled,
-        (3, _) => State::Active,
-        (4, CANCELLED) => State::Cancelled,
-        (4, _) => State::Completed,
-        _ => State::Dead,
-    }
 }
 
 /// Runs a verb's statements that take the id, or the id and the time.

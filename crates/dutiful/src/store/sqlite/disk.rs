@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::doctor::{bad, ok, warning};
 use super::open::{WAL_BYTES_MAX, is_network_kind};
 use super::partial::{left_beside, with_ending};
 use crate::inspect::Finding;
+use crate::store::common::health::{bad, ok, warning};
 
 const KIB: u64 = 1024;
 const MIB: u64 = KIB * 1024;

@@ -1,38 +1,21 @@
 //! Looks at a store's health: its settings, its place, its contents, and who works on it.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::disk;
 use super::errors::Trouble;
-use super::operate::{self, SILENT};
 use super::statements::prepare;
 use super::writer::lock;
 use super::{SqliteStore, migrate, open};
+use super::{count, disk, operate};
 use crate::clock::{BootTime, Timestamp};
 use crate::error::StoreError;
-use crate::inspect::{Finding, Verdict, WorkerInfo, WorkerState};
+use crate::inspect::{Finding, WorkerInfo};
+use crate::store::common::health::{self, STALLED_MAX, bad, ok, warning};
+use crate::store::common::presence::SILENT;
 use crate::store::connect::apart;
 use crate::store::{Facts, Reply};
-
-/// A stored time may be ahead of the clock by this much.
-const AHEAD_MAX: Duration = Duration::from_secs(60);
-/// A lease that expired this long ago should have been rescued.
-const STALLED_MAX: Duration = Duration::from_secs(60);
-
-pub(super) fn ok(check: &'static str, value: String) -> Finding {
-    Finding { check, value, verdict: Verdict::Ok, advice: None }
-}
-
-pub(super) fn warning(check: &'static str, value: String, advice: &str) -> Finding {
-    Finding { check, value, verdict: Verdict::Warning, advice: Some(advice.into()) }
-}
-
-pub(super) fn bad(check: &'static str, value: String, advice: &str) -> Finding {
-    Finding { verdict: Verdict::Bad, ..warning(check, value, advice) }
-}
 
 /// What is known of a store before its file is asked.
 struct Subject {
@@ -72,7 +55,7 @@ pub(super) fn doctor(store: &SqliteStore, full: bool) -> Reply<'_, Vec<Finding>>
 
 fn look(conn: &Connection, now: Timestamp, subject: &Subject) -> Result<Vec<Finding>, Trouble> {
     let mut found = vec![ok("library", format!("SQLite {}", subject.facts.version))];
-    found.push(schema(conn)?);
+    found.push(health::schema(migrate::version(conn)?, migrate::NEWEST));
     found.push(durability(&subject.facts));
     match &subject.path {
         Some(path) => found.extend(disk::look(path)),
@@ -83,26 +66,16 @@ fn look(conn: &Connection, now: Timestamp, subject: &Subject) -> Result<Vec<Find
     }
     found.push(clock(conn, now)?);
     let workers = operate::workers(conn, now)?;
-    found.push(presence(&workers));
-    found.push(leader(conn, now, &workers)?);
+    found.push(health::presence(&workers));
+    found.push(health::leader(count::led(conn, now)?, &workers));
     found.push(stalled(conn, now, &workers)?);
-    found.push(types(conn, now, &workers)?);
+    found.push(health::types(&count::foreign(conn, now)?, &workers));
     found.push(queues(conn, now, &workers)?);
     found.push(integrity(conn, subject.full));
     if subject.full {
         found.push(places(conn)?);
     }
     Ok(found)
-}
-
-fn schema(conn: &Connection) -> Result<Finding, Trouble> {
-    let (version, newest) = (migrate::version(conn)?, migrate::NEWEST);
-    let value = format!("version {version}");
-    if version == newest {
-        return Ok(ok("schema", value));
-    }
-    let advice = format!("bring it to version {newest} with `dutiful migrate`");
-    Ok(bad("schema", value, &advice))
 }
 
 fn durability(facts: &Facts) -> Finding {
@@ -122,94 +95,21 @@ fn used(conn: &Connection) -> Result<u64, Trouble> {
 
 fn clock(conn: &Connection, now: Timestamp) -> Result<Finding, Trouble> {
     let newest: Option<i64> = prepare(conn, "doctor", "newest")?.query_row([], |row| row.get(0))?;
-    let ahead = newest.map_or(Duration::ZERO, |us| Timestamp::from_us(us).since(now));
-    if ahead <= AHEAD_MAX {
-        return Ok(ok("clock", now.to_string()));
-    }
-    let value = format!("{now}, and times {} s ahead of it are stored", ahead.as_secs());
-    let advice = "set this machine's clock by NTP: it went back, or another machine's is ahead";
-    Ok(warning("clock", value, advice))
-}
-
-fn presence(workers: &[WorkerInfo]) -> Finding {
-    let silent = workers.iter().filter(|one| one.state == WorkerState::Silent);
-    let (count, leases) = silent.fold((0, 0), |(n, leases), one| (n + 1, leases + one.running));
-    let value = format!("{} alive, {count} silent with {leases} leases", alive(workers));
-    match (count, leases) {
-        (_, 1..) => {
-            let advice = "their jobs are rescued once their leases end and another worker runs; \
-                          look whether those processes hang";
-            warning("workers", value, advice)
-        }
-        (1.., 0) => warning("workers", value, "they ended without a word; find out why"),
-        _ => ok("workers", format!("{} alive", alive(workers))),
-    }
-}
-
-fn alive(workers: &[WorkerInfo]) -> usize {
-    workers.iter().filter(|one| one.state == WorkerState::Alive).count()
-}
-
-fn leader(conn: &Connection, now: Timestamp, workers: &[WorkerInfo]) -> Result<Finding, Trouble> {
-    let leads: u64 =
-        prepare(conn, "stats", "leader")?.query_row(params![now.us()], |row| row.get(0))?;
-    let alive = alive(workers);
-    Ok(match (leads, alive) {
-        (1.., _) => ok("leader", "one leads".into()),
-        (0, 0) => ok("leader", "none, and no worker runs".into()),
-        _ => {
-            let value = format!("none, though {alive} workers run");
-            let advice = "look again in half a minute; if none leads then, restart a worker: \
-                          scheduled, failed and stalled jobs wait for a leader";
-            warning("leader", value, advice)
-        }
-    })
+    Ok(health::clock(newest.map(Timestamp::from_us), now))
 }
 
 fn stalled(conn: &Connection, now: Timestamp, workers: &[WorkerInfo]) -> Result<Finding, Trouble> {
     let before = now.minus(STALLED_MAX).us();
     let (count, oldest): (u64, i64) = prepare(conn, "doctor", "stalled")?
         .query_row(params![before], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if count == 0 {
-        return Ok(ok("stalled", "none waits for its rescue".into()));
-    }
-    let age = now.since(Timestamp::from_us(oldest)).as_secs();
-    let value = format!("{count} wait for their rescue, one for {age} s");
-    Ok(if alive(workers) == 0 {
-        warning("stalled", value, "start a worker: only a running one rescues")
-    } else {
-        bad("stalled", value, "workers run and do not rescue: restart them and look at their logs")
-    })
+    Ok(health::stalled(count, Timestamp::from_us(oldest), now, workers))
 }
 
-fn types(conn: &Connection, now: Timestamp, workers: &[WorkerInfo]) -> Result<Finding, Trouble> {
-    let mut foreign = prepare(conn, "stats", "foreign")?;
-    let names = foreign.query_map(params![now.minus(SILENT).us()], |row| row.get(0))?;
-    let names: Vec<String> = names.collect::<Result<_, _>>()?;
-    if names.is_empty() {
-        let served = alive(workers) > 0;
-        let value =
-            if served { "all that wait are served" } else { "none is due, and no worker runs" };
-        return Ok(ok("types", value.into()));
-    }
-    let value = format!("nobody serves {}, and jobs of it wait", names.join(", "));
-    Ok(warning("types", value, "start a worker with handlers for these types"))
-}
-
-/// A worker may know a type and not serve the queue that its jobs are in.
 fn queues(conn: &Connection, now: Timestamp, workers: &[WorkerInfo]) -> Result<Finding, Trouble> {
-    if alive(workers) == 0 {
-        return Ok(ok("queues", "no worker runs".into()));
-    }
     let mut unserved = prepare(conn, "doctor", "unserved")?;
     let names = unserved.query_map(params![now.minus(SILENT).us()], |row| row.get(0))?;
     let names: Vec<String> = names.collect::<Result<_, _>>()?;
-    if names.is_empty() {
-        return Ok(ok("queues", "all in which jobs wait are served".into()));
-    }
-    let value = format!("nobody serves {}, and jobs wait there", names.join(", "));
-    let advice = "let a worker serve these queues, or enqueue into one that is served";
-    Ok(warning("queues", value, advice))
+    Ok(health::queues(&names, workers))
 }
 
 /// A store in which something contradicts itself must still be told about, so errors are findings.
@@ -230,10 +130,5 @@ fn places(conn: &Connection) -> Result<Finding, Trouble> {
     let count = |name: &'static str| -> Result<u64, Trouble> {
         Ok(prepare(conn, "doctor", name)?.query_row([], |row| row.get(0))?)
     };
-    let (homeless, strays) = (count("homeless")?, count("strays")?);
-    if (homeless, strays) == (0, 0) {
-        return Ok(ok("places", "each job stands in one place".into()));
-    }
-    let value = format!("{homeless} jobs stand in no one place, {strays} places have no job");
-    Ok(bad("places", value, "please report it, with a backup if you can share one"))
+    Ok(health::places(count("homeless")?, count("strays")?))
 }

@@ -9,10 +9,8 @@ use super::tally::Event;
 use super::writer::Txn;
 use crate::id::JobId;
 use crate::job::{Delivery, Record};
+pub(super) use crate::store::common::stored::{AT_MOST_ONCE, UNIQUE};
 use crate::store::{EnqueueOutcome, Enqueued};
-
-pub(super) const UNIQUE: i64 = 1;
-pub(super) const AT_MOST_ONCE: i64 = 2;
 
 impl ToSql for JobId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -12,25 +12,11 @@ use super::writer::Txn;
 use crate::clock::Timestamp;
 use crate::id::WorkerId;
 use crate::job::Delivery;
+pub(super) use crate::store::common::stored::{
+    CANCELLED, COMPLETED, FAILED_ONCE, LOG_FAILED, LOG_RELEASED, LOG_SNOOZED, UNHEARD,
+    WAITS_FAILED, WAITS_SNOOZED,
+};
 use crate::store::{DeadReason, End, Failure, Finish, Held};
-
-/// `outcome` in done.
-pub(super) const COMPLETED: i64 = 1;
-pub(super) const CANCELLED: i64 = 2;
-pub(super) const UNHEARD: i64 = 3;
-pub(super) const FAILED_ONCE: i64 = 4;
-
-/// `outcome` in attempt.
-pub(super) const LOG_FAILED: i64 = 2;
-pub(super) const LOG_DEAD: i64 = 3;
-pub(super) const LOG_SNOOZED: i64 = 4;
-pub(super) const LOG_RELEASED: i64 = 5;
-pub(super) const LOG_STALLED: i64 = 6;
-pub(super) const LOG_CANCELLED: i64 = 7;
-
-/// `reason` in scheduled.
-pub(super) const WAITS_FAILED: i64 = 1;
-pub(super) const WAITS_SNOOZED: i64 = 2;
 
 /// The two statements that every completed job needs, looked up once for a batch.
 pub(super) struct Hot<'c> {

@@ -1,51 +1,35 @@
 //! Shows a job: where it stands, its record, what its handlers said, its attempts.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde_json::value::RawValue;
 
-use super::change::state_of;
 use super::enqueue::{AT_MOST_ONCE, split_tags};
 use super::errors::Trouble;
-use super::finish;
 use super::rows::{count, failure, some_text, text};
 use super::statements::prepare;
 use crate::clock::Timestamp;
 use crate::id::{JobId, Name, WorkerId};
-use crate::inspect::{AttemptInfo, AttemptOutcome, JobInfo, JobResult, LogLine, Progress};
-use crate::job::{Delivery, State};
-use crate::store::{DeadReason, Failure};
+use crate::inspect::{AttemptInfo, JobInfo, JobResult, LogLine, Progress};
+use crate::store::common::look::{Logged, Standing, Stored, logged_outcome, raw};
 
-/// The row of the place where a job stands.
-struct Standing {
-    place: i64,
-    detail: i64,
-    attempt: u32,
-    failures: u32,
-    crashes: u32,
-    worker: i64,
-    started_at: Option<i64>,
-    finished_at: Option<i64>,
-    run_at: Option<i64>,
-    error: Option<Failure>,
-    result: Option<Vec<u8>>,
+fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
+    let at = |column| some_time(row, column);
+    Ok(Standing {
+        place: row.get(0)?,
+        detail: row.get(1)?,
+        attempt: count(row, 2)?,
+        failures: count(row, 3)?,
+        crashes: count(row, 4)?,
+        worker: row.get(5)?,
+        started_at: at(6)?,
+        finished_at: at(7)?,
+        run_at: at(8)?,
+        error: failure(row, 9)?,
+        result: row.get(11)?,
+    })
 }
 
-impl Standing {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            place: row.get(0)?,
-            detail: row.get(1)?,
-            attempt: count(row, 2)?,
-            failures: count(row, 3)?,
-            crashes: count(row, 4)?,
-            worker: row.get(5)?,
-            started_at: row.get(6)?,
-            finished_at: row.get(7)?,
-            run_at: row.get(8)?,
-            error: failure(row, 9)?,
-            result: row.get(11)?,
-        })
-    }
+fn some_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_us))
 }
 
 pub(super) fn show(
@@ -61,25 +45,12 @@ pub(super) fn results(
     ids: &[JobId],
     now: Timestamp,
 ) -> Result<Vec<Option<JobResult>>, Trouble> {
-    let mut standing = prepare(conn, "show", "standing")?;
+    let mut places = prepare(conn, "show", "standing")?;
     let mut results = Vec::with_capacity(ids.len());
     for id in ids {
-        let found = standing.query_row(params![id], Standing::read).optional()?;
-        let Some(found) = found else {
-            results.push(None);
-            continue;
-        };
-        let state = state_of(found.place, found.detail, now);
-        let result = found.result.as_deref().and_then(raw);
-        let error = match (found.error, state) {
-            (None, State::Failed | State::Completed) => {
-                // When the last attempt went well, the log ends with what went wrong before.
-                let last = last_attempt(conn, *id)?.filter(|last| last.number == found.attempt);
-                last.and_then(|last| last.error)
-            }
-            (error, _) => error,
-        };
-        results.push(Some(JobResult { id: *id, state, result, error }));
+        let found = places.query_row(params![id], standing).optional()?;
+        let result = found.map(|found| found.result(*id, now, || last_attempt(conn, *id)));
+        results.push(result.transpose()?);
     }
     Ok(results)
 }
@@ -91,103 +62,46 @@ pub(super) fn look(
     whole: bool,
 ) -> Result<Option<JobInfo>, Trouble> {
     let standing =
-        prepare(conn, "show", "standing")?.query_row(params![id], Standing::read).optional()?;
+        prepare(conn, "show", "standing")?.query_row(params![id], standing).optional()?;
     let Some(standing) = standing else { return Ok(None) };
     let record = if whole { "record" } else { "brief" };
-    let info = prepare(conn, "show", record)?
-        .query_row(params![id], |row| describe(row, id, &standing, now))
-        .optional()?;
-    let Some(mut info) = info else { return Ok(None) };
+    let stored = prepare(conn, "show", record)?.query_row(params![id], stored).optional()?;
+    let Some(stored) = stored else { return Ok(None) };
+    let mut info = standing.describe(id, stored, now);
     if whole {
         info.attempts = attempts(conn, id, &standing)?;
         info.result = standing.result.as_deref().and_then(raw);
     }
     add_progress(conn, &mut info, whole)?;
-    add_last_attempt(conn, &mut info, &standing)?;
+    standing.add_last(&mut info, last_attempt(conn, id)?);
     Ok(Some(info))
 }
 
-fn describe(
-    row: &Row<'_>,
-    id: JobId,
-    standing: &Standing,
-    now: Timestamp,
-) -> rusqlite::Result<JobInfo> {
-    let state = state_of(standing.place, standing.detail, now);
-    let created_at = Timestamp::from_us(row.get(4)?);
-    let asked_for = row.get::<_, Option<i64>>(5)?.map(Timestamp::from_us);
-    let correlation = some_text(row, 8)?;
-    let payload: Option<Vec<u8>> = row.get(3)?;
-    let delivery = row.get::<_, i64>(13)?;
-    Ok(JobInfo {
-        id,
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
         job_type: Name::stored(&text(row, 0)?),
-        state,
         queue: Name::stored(&text(row, 1)?),
         priority: row.get(2)?,
-        payload: payload.as_deref().and_then(raw),
+        payload: row.get(3)?,
         payload_bytes: row.get::<_, i64>(14)?.max(0) as usize,
-        created_at,
-        scheduled_for: standing.run_at.map(Timestamp::from_us).or(asked_for).unwrap_or(created_at),
-        attempt: standing.attempt,
-        failures: standing.failures,
-        crashes: standing.crashes,
+        created_at: Timestamp::from_us(row.get(4)?),
+        scheduled_for: some_time(row, 5)?,
         max_attempts: row.get(6)?,
         timeout_ms: row.get::<_, i64>(7)?.max(0) as u64,
-        correlation_id: correlation.unwrap_or_else(|| id.to_string()),
+        correlation_id: some_text(row, 8)?,
         trace_parent: some_text(row, 9)?,
         group: some_text(row, 10)?,
         unique_key: some_text(row, 11)?,
         tags: split_tags(some_text(row, 12)?),
-        delivery: if delivery * 2 == AT_MOST_ONCE {
-            Delivery::AtMostOnce
-        } else {
-            Delivery::AtLeastOnce
-        },
-        last_attempt_at: None,
-        finished_at: standing.finished_at.map(Timestamp::from_us),
-        last_error: None,
-        dead_reason: (state == State::Dead).then_some(match standing.detail {
-            1 => DeadReason::Exhausted,
-            2 => DeadReason::Discarded,
-            _ => DeadReason::Quarantined,
-        }),
-        result: None,
-        progress: None,
-        checkpoint: None,
-        attempts: Vec::new(),
+        at_most_once: row.get::<_, i64>(13)? * 2 == AT_MOST_ONCE,
     })
-}
-
-/// Payloads and results were checked when they entered, so this only fails on a damaged file.
-fn raw(bytes: &[u8]) -> Option<Box<RawValue>> {
-    RawValue::from_string(String::from_utf8(bytes.to_vec()).ok()?).ok()
-}
-
-fn add_last_attempt(
-    conn: &Connection,
-    info: &mut JobInfo,
-    standing: &Standing,
-) -> Result<(), Trouble> {
-    let logged = last_attempt(conn, info.id)?;
-    let here = (standing.worker != 0).then_some(standing.started_at).flatten();
-    let at = here.or(logged.as_ref().map(|last| last.started_at));
-    info.last_attempt_at = at.map(Timestamp::from_us);
-    info.last_error = standing.error.clone().or(logged.and_then(|last| last.error));
-    Ok(())
-}
-
-/// The last attempt in the log.
-struct Logged {
-    number: u32,
-    started_at: i64,
-    error: Option<Failure>,
 }
 
 fn last_attempt(conn: &Connection, id: JobId) -> Result<Option<Logged>, Trouble> {
     let mut statement = prepare(conn, "show", "last_attempt")?;
     let read = |row: &Row<'_>| {
-        Ok(Logged { number: row.get(0)?, started_at: row.get(2)?, error: failure(row, 5)? })
+        let started_at = Timestamp::from_us(row.get(2)?);
+        Ok(Logged { number: row.get(0)?, started_at, error: failure(row, 5)? })
     };
     Ok(statement.query_row(params![id], read).optional()?)
 }
@@ -242,7 +156,7 @@ fn attempts(
             log: Vec::new(),
         });
     }
-    add_standing(&mut log, standing);
+    standing.add_to_log(&mut log);
     add_log(conn, id, &mut log)?;
     for one in &mut log {
         one.worker_name = prepare(conn, "show", "worker")?
@@ -251,42 +165,4 @@ fn attempts(
             .flatten();
     }
     Ok(log)
-}
-
-/// The last attempt stands in the place's own row; at-most-once failures logged their error too.
-fn add_standing(log: &mut Vec<AttemptInfo>, standing: &Standing) {
-    let Some(started_at) = standing.started_at.filter(|_| standing.worker != 0) else { return };
-    let error = match log.last() {
-        Some(last) if last.number == standing.attempt => log.pop().and_then(|last| last.error),
-        _ => standing.error.clone(),
-    };
-    log.push(AttemptInfo {
-        number: standing.attempt,
-        worker: WorkerId(standing.worker),
-        worker_name: None,
-        started_at: Timestamp::from_us(started_at),
-        finished_at: standing.finished_at.map(Timestamp::from_us),
-        outcome: match (standing.place, standing.detail) {
-            (3, _) => AttemptOutcome::Running,
-            (4, finish::CANCELLED) => AttemptOutcome::Cancelled,
-            (4, finish::UNHEARD) => AttemptOutcome::Unknown,
-            (4, finish::FAILED_ONCE) => AttemptOutcome::Failed,
-            (4, _) => AttemptOutcome::Completed,
-            (_, 3) => AttemptOutcome::Stalled,
-            _ => AttemptOutcome::Dead,
-        },
-        error,
-        log: Vec::new(),
-    });
-}
-
-fn logged_outcome(code: i64) -> AttemptOutcome {
-    match code {
-        finish::LOG_DEAD => AttemptOutcome::Dead,
-        finish::LOG_SNOOZED => AttemptOutcome::Snoozed,
-        finish::LOG_RELEASED => AttemptOutcome::Released,
-        finish::LOG_STALLED => AttemptOutcome::Stalled,
-        finish::LOG_CANCELLED => AttemptOutcome::Cancelled,
-        _ => AttemptOutcome::Failed,
-    }
 }

@@ -1,7 +1,5 @@
 //! What operators ask about workers and queues: who works, and to empty a queue.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, Row, params};
 
 use super::change::erase;
@@ -12,16 +10,13 @@ use super::writer::Txn;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{JobId, Name, WorkerId};
-use crate::inspect::{WorkerInfo, WorkerState};
+use crate::inspect::WorkerInfo;
+use crate::store::common::presence::{Heard, WORKERS_MAX, split_queues};
 
-/// Most workers in one answer.
-const WORKERS_MAX: i64 = 1000;
 /// Most jobs deleted by one clear: one transaction, in which nobody else writes.
 pub(super) const CLEAR_MAX: usize = 1000;
 /// Most looks of one clear, each of which found jobs that were gone when it came to delete them.
 pub(super) const LOOKS_MAX: usize = 1000;
-/// A worker without a beat for this long may be silent: six beats at the default lease.
-pub(super) const SILENT: Duration = Duration::from_secs(60);
 
 pub(super) fn workers(conn: &Connection, now: Timestamp) -> Result<Vec<WorkerInfo>, Trouble> {
     let mut all = prepare(conn, "workers", "all")?;
@@ -38,32 +33,15 @@ fn describe(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<WorkerInfo> {
         id: WorkerId(row.get(0)?),
         name: row.get(1)?,
         pid: row.get(2)?,
-        queues: queues(&row.get::<_, String>(3)?),
+        queues: split_queues(&row.get::<_, String>(3)?),
         types: types(&row.get::<_, String>(4)?),
         started_at: at(5)?,
         beat_at,
         stopped_at,
         running: row.get(8)?,
         quiet: row.get(10)?,
-        state: match stopped_at {
-            Some(_) => WorkerState::Stopped,
-            None if is_silent(beat_at, lease_until, now) => WorkerState::Silent,
-            None => WorkerState::Alive,
-        },
+        state: Heard { beat_at, stopped_at, lease_until }.state(now),
     })
-}
-
-/// A lease lasts three beats from the last one on, so while one is good its owner may be quiet.
-fn is_silent(beat_at: Timestamp, lease_until: Option<Timestamp>, now: Timestamp) -> bool {
-    now.since(beat_at) > SILENT && lease_until.is_none_or(|until| until < now)
-}
-
-/// What `register` wrote; text of another shape says nothing.
-fn queues(json: &str) -> std::collections::BTreeMap<Name, usize> {
-    let all: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(json).unwrap_or_default();
-    let slots = |value: serde_json::Value| value.as_u64().unwrap_or(0) as usize;
-    all.into_iter().map(|(name, value)| (Name::stored(&name), slots(value))).collect()
 }
 
 fn types(json: &str) -> Vec<Name> {

@@ -10,6 +10,7 @@ use super::statements::prepare;
 use super::writer::Txn;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::job::{Delivery, TypeDefaults};
+use crate::store::common::presence::join_queues;
 use crate::store::{Beat, HeartbeatRequest, Held, Once, OnceRequest, WorkerCard};
 
 pub(super) fn heartbeat(txn: &mut Txn<'_>, ask: &HeartbeatRequest) -> Result<Vec<Beat>, Trouble> {
@@ -48,17 +49,14 @@ pub(super) fn held(conn: &Connection, fences: &[Fence]) -> Result<Vec<Held>, Tro
 }
 
 pub(super) fn register(txn: &mut Txn<'_>, card: &WorkerCard) -> Result<(), Trouble> {
-    let json = |value: &serde_json::Value| value.to_string();
-    let queues: serde_json::Map<_, _> =
-        card.queues.iter().map(|(name, slots)| (name.to_string(), (*slots).into())).collect();
     let types: serde_json::Value =
         card.types.iter().map(|t| t.job_type.as_str()).collect::<Vec<_>>().into();
     prepare(txn.conn, "register", "worker")?.execute(params![
         card.worker.0,
         card.name,
         std::process::id(),
-        json(&queues.into()),
-        json(&types),
+        join_queues(&card.queues),
+        types.to_string(),
         txn.now.us(),
         card.quiet,
     ])?;
