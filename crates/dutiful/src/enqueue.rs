@@ -189,15 +189,80 @@ impl<'a> Enqueue<'a> {
 
     async fn send(self) -> Result<Enqueued, Error> {
         let client = self.client;
+        let record = self.record().await?;
+        client.store_one(record).await
+    }
+
+    /// Returns the checked record; asks the store for the settings of a type without a Rust type.
+    pub(crate) async fn record(self) -> Result<Record, Error> {
+        let client = self.client;
         let (what, settings) = self.into_parts()?;
-        let record = match what {
+        Ok(match what {
             What::Typed(defaults, payload) => Record::build(&defaults, payload, settings)?,
             What::Raw(name, payload) => {
                 let defaults = client.defaults(&[name]).await?.remove(0);
                 Record::from_bytes(&defaults, payload, settings, client.payload_bytes_max())?
             }
+        })
+    }
+
+    pub(crate) fn client(&self) -> &'a Client {
+        self.client
+    }
+}
+
+/// Many jobs of one type on their way into the store; await it to store them.
+#[must_use = "nothing is enqueued before it is awaited"]
+pub struct EnqueueAll<'a> {
+    client: &'a Client,
+    given: Result<(TypeDefaults, Vec<Vec<u8>>), InvalidJob>,
+}
+
+impl<'a> EnqueueAll<'a> {
+    pub(crate) fn new<J: Job>(client: &'a Client, jobs: impl IntoIterator<Item = J>) -> Self {
+        let payload = |job: J| crate::payload::serialize(&job, client.payload_bytes_max());
+        let given = TypeDefaults::of::<J>().and_then(|defaults| {
+            Ok((defaults, jobs.into_iter().map(payload).collect::<Result<_, _>>()?))
+        });
+        Self { client, given }
+    }
+
+    pub(crate) fn client(&self) -> &'a Client {
+        self.client
+    }
+
+    /// Returns all records. Each is seen by the middleware before the first is stored, so that a
+    /// refusal leaves nothing behind.
+    pub(crate) fn into_records(self) -> Result<Vec<Record>, InvalidJob> {
+        let (defaults, payloads) = self.given?;
+        let settings = inherit(Settings::default());
+        let seen = |mut payload| {
+            let (job_type, mut settings) = (&defaults.job_type, settings.clone());
+            let outgoing = Outgoing { job_type, payload: &mut payload, settings: &mut settings };
+            self.client.pass(outgoing)?;
+            Record::build(&defaults, payload, settings)
         };
-        client.store_one(record).await
+        payloads.into_iter().map(seen).collect()
+    }
+
+    async fn send(self) -> Result<Vec<Enqueued>, Error> {
+        let client = self.client;
+        if client.has_middleware() {
+            return client.store_many(self.into_records()?.into_iter().map(Ok)).await;
+        }
+        // Records are put together while those before them are written.
+        let (defaults, payloads) = self.given?;
+        let settings = inherit(Settings::default());
+        let record = |payload| Record::build(&defaults, payload, settings.clone());
+        client.store_many(payloads.into_iter().map(record)).await
+    }
+}
+
+impl<'a> IntoFuture for EnqueueAll<'a> {
+    type Output = Result<Vec<Enqueued>, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
     }
 }
 

@@ -163,6 +163,6 @@ impl Db {
 }
 
 /// Tags may hold any character, so they are kept as a JSON array.
-fn join_tags(tags: &[String]) -> String {
+pub(super) fn join_tags(tags: &[String]) -> String {
     serde_json::to_string(tags).expect("strings always serialize")
 }

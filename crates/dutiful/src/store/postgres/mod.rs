@@ -6,6 +6,7 @@ mod doctor;
 mod enqueue;
 mod errors;
 mod finish;
+mod json;
 mod list;
 mod look;
 mod migrate;
@@ -15,9 +16,11 @@ mod server;
 mod session;
 mod statements;
 mod target;
+mod transaction;
 mod values;
 mod verbs;
 mod wire;
+mod within;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -25,7 +28,9 @@ use std::sync::Arc;
 use self::errors::Trouble;
 use self::statements::Statements;
 use self::target::Target;
+pub use self::transaction::{Asked, Transaction, TransactionError};
 use self::wire::{Line, Wire};
+pub use self::within::Answer;
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::store::{Facts, Reply};
@@ -44,6 +49,8 @@ pub(super) struct Db {
     statements: Statements,
     clock: Clock,
     foreign: claim::ForeignLook,
+    /// What tells our schema from others, once somebody asked.
+    instance: std::sync::Mutex<Option<String>>,
 }
 
 impl PostgresStore {
@@ -57,7 +64,8 @@ impl PostgresStore {
         let statements = Statements::new(&target.schema);
         let place = target.place();
         let wire = Wire::start(target)?;
-        let db = Arc::new(Db { wire, statements, clock, foreign: claim::ForeignLook::default() });
+        let (foreign, instance) = Default::default();
+        let db = Arc::new(Db { wire, statements, clock, foreign, instance });
         let opened = db.clone();
         let seen = db.wire.run(async move { opened.look_at_server().await }).await?;
         let facts =

@@ -19,8 +19,10 @@ macro_rules! verbs {
 verbs![
     "cancel_requests",
     "claim",
+    "complete_json",
     "doctor",
     "enqueue",
+    "enqueue_json",
     "facts",
     "finish",
     "held",
