@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::enqueue::{Middleware, Outgoing};
 use crate::error::{Error, InvalidJob};
 use crate::payload::PAYLOAD_BYTES_MAX;
-use crate::store::{Store, connect::connect};
+use crate::store::{Store, connect::Opening, connect::connect};
 use crate::telemetry::{Observer, Observers};
 
 /// Settings of a connection.
@@ -18,14 +18,30 @@ pub struct ClientBuilder {
     payload_bytes_max: Option<usize>,
     observers: Observers,
     middleware: Vec<Box<Middleware>>,
-    must_exist: bool,
+    opening: Opening,
 }
 
 impl ClientBuilder {
     /// Refuses to make a new store where there is none: for programs that only look, to which a
     /// slip of the pen would else seem an empty store.
     pub fn must_exist(mut self) -> Self {
-        self.must_exist = true;
+        self.opening.must_exist = true;
+        self
+    }
+
+    /// Brings the schema of a store in Postgres to this program's version: for workers, whose
+    /// starters may all do it at once. Without this, [`connect`](Self::connect) refuses a schema
+    /// that is missing or older and names `dutiful migrate`, so that a program that only enqueues
+    /// needs no right to change tables. A SQLite store is migrated whenever it is opened.
+    pub fn migrate(mut self, migrate: bool) -> Self {
+        self.opening.migrate = migrate;
+        self
+    }
+
+    /// Takes the schema of a store in Postgres as it is, even if there is none: for programs that
+    /// go on to call [`Client::migrate`].
+    pub fn as_it_is(mut self) -> Self {
+        self.opening.as_it_is = true;
         self
     }
 
@@ -75,7 +91,7 @@ impl ClientBuilder {
     /// # Errors
     /// [`Error::Store`] that says what is wrong with the URL or the place.
     pub async fn connect(self, url: &str) -> Result<Client, Error> {
-        let store = connect(url, self.clock.clone(), self.must_exist).await?;
+        let store = connect(url, self.clock.clone(), self.opening).await?;
         Ok(self.with_store(store))
     }
 

@@ -298,6 +298,25 @@ impl Client {
         self.call(self.inner.store.migrate(version)).await
     }
 
+    /// Returns the SQL by which people with tools of their own bring the schema that a
+    /// `postgres://` URL names from one version (0: nothing there) to another (`None`: the newest).
+    /// It is one transaction; no connection is made.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a version that this program does not know, or another kind of store.
+    pub fn migration_sql(url: &str, from: i64, to: Option<i64>) -> Result<String, Error> {
+        Ok(crate::store::connect::migration_sql(url, from, to)?)
+    }
+
+    /// Returns the SQL that makes the roles that programs need in the schema that a `postgres://`
+    /// URL names, and grants them no more than that.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for another kind of store.
+    pub fn roles_sql(url: &str) -> Result<String, Error> {
+        Ok(crate::store::connect::roles_sql(url)?)
+    }
+
     /// Returns what the store is and promises.
     pub fn facts(&self) -> Facts {
         self.inner.store.facts()

@@ -226,6 +226,12 @@ pub enum StoreError {
     /// Input or output failed.
     #[error("reach the store: {0}")]
     Unavailable(String),
+    /// The server does not let us in, or not do this: user, password, rights, database, version.
+    #[error("be let into the store: {0}")]
+    Refused(String),
+    /// Its tables are missing, older than this program needs, or not as they were made.
+    #[error("find the store's tables: {0}")]
+    Schema(String),
     /// Its contents contradict themselves.
     #[error("trust the store: {0}; restore a backup, or ask `PRAGMA integrity_check`")]
     Corrupt(String),
@@ -287,6 +293,8 @@ impl StoreError {
                 | Self::Full
                 | Self::Unavailable(_)
                 | Self::ReadOnly(_)
+                | Self::Refused(_)
+                | Self::Schema(_)
                 | Self::Timeout(_)
                 | Self::Planned(_)
         )

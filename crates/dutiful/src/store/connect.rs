@@ -8,18 +8,29 @@ use crate::error::StoreError;
 use crate::inspect::Restored;
 use crate::store::Store;
 
+/// How a store is opened that is not there yet, or whose schema is older than this program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Opening {
+    /// Refuse a place where no store is.
+    pub(crate) must_exist: bool,
+    /// Bring the schema of a server's store to the newest version.
+    pub(crate) migrate: bool,
+    /// Take the schema of a server's store as it is, or is not.
+    pub(crate) as_it_is: bool,
+}
+
 /// Opens the store that the URL names; blocking work happens on a thread of its own.
 pub(crate) async fn connect(
     url: &str,
     clock: Clock,
-    must_exist: bool,
+    opening: Opening,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let (scheme, _) = url.split_once(':').unwrap_or((url, ""));
     match scheme {
         #[cfg(feature = "sqlite")]
         "sqlite" => {
             let url = url.to_owned();
-            let open = move || match must_exist {
+            let open = move || match opening.must_exist {
                 true => super::sqlite::SqliteStore::open_existing(&url, clock),
                 false => super::sqlite::SqliteStore::open(&url, clock),
             };
@@ -27,10 +38,15 @@ pub(crate) async fn connect(
         }
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => {
+            use super::postgres::Preparation;
             let store = super::postgres::PostgresStore::open(url, clock).await?;
-            if !must_exist {
-                store.migrate_newest().await?;
-            }
+            store
+                .prepare(match opening {
+                    Opening { as_it_is: true, .. } => Preparation::Leave,
+                    Opening { migrate: true, must_exist: false, .. } => Preparation::Migrate,
+                    _ => Preparation::Check,
+                })
+                .await?;
             Ok(Arc::new(store))
         }
         _ => Err(unknown(url)),
@@ -56,6 +72,32 @@ pub(crate) async fn restore(
         "postgres" | "postgresql" => Err(super::postgres::no_restore()),
         _ => Err(unknown(url)),
     }
+}
+
+/// Returns the SQL that brings the schema of a server's store from one version to another.
+pub(crate) fn migration_sql(url: &str, from: i64, to: Option<i64>) -> Result<String, StoreError> {
+    match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => super::postgres::migration_sql(url, from, to),
+        _ => {
+            let _ = (from, to);
+            Err(no_sql(url))
+        }
+    }
+}
+
+/// Returns the SQL that makes the roles of a server's store.
+pub(crate) fn roles_sql(url: &str) -> Result<String, StoreError> {
+    match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => super::postgres::roles_sql(url),
+        _ => Err(no_sql(url)),
+    }
+}
+
+fn no_sql(url: &str) -> StoreError {
+    let reason = "only a store in Postgres is migrated by SQL of one's own; write postgres://…";
+    StoreError::Url { url: redact(url), reason: reason.into() }
 }
 
 /// Does blocking work on a thread of its own; it is done to its end even if the caller goes away.

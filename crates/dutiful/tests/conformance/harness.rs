@@ -303,7 +303,7 @@ impl Lab {
 }
 
 async fn connect(url: &str, clock: &Clock) -> Result<Client, dutiful::Error> {
-    Client::builder().clock(clock.clone()).connect(url).await
+    Client::builder().clock(clock.clone()).migrate(true).connect(url).await
 }
 
 /// Returns a plain job: a `task` in the queue `default`, due at once.

@@ -34,6 +34,7 @@ impl Db {
         let (queues, (seen, _)) = (self.queues().await?, self.seen().await?);
         let mut stats = count::stats(queues, &seen);
         stats.warnings.extend(self.server().await?.warnings());
+        stats.warnings.extend(self.warnings());
         Ok(stats)
     }
 

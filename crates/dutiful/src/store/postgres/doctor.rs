@@ -20,7 +20,6 @@ const CLOCKS_APART_MAX: Duration = Duration::from_secs(5);
 /// A table with more dead rows than this, and more dead than alive …
 const DEAD_MANY: i64 = 100_000;
 /// So often it is looked whether two connections of ours meet the same process of the server.
-const POOLER_TRIES: u32 = 3;
 /// The one table that is kept without a log on purpose: after a crash everybody looks anyway.
 const UNLOGGED: &str = "sleeper";
 
@@ -51,7 +50,7 @@ impl Db {
         found.push(self.functions(&print).await?);
         found.extend(server.findings());
         found.push(self.slots().await?);
-        found.push(self.pooler().await?);
+        found.push(self.pooler());
         found.push(self.offset(server.clock, before, after));
         let tables = self.tables().await?;
         found.extend([dead_rows(&tables), logs(&tables), grants(&tables)]);
@@ -107,35 +106,15 @@ impl Db {
         })
     }
 
-    /// Two connections that are open at a time have two processes of the server, unless a pooler
-    /// lends one process to whoever asks.
-    async fn pooler(&self) -> Result<Finding, Trouble> {
-        let (one, other) = (self.wire.connect_plain().await?, self.wire.connect_plain().await?);
-        let statement = self.statements.get("doctor", "pid");
-        let mut shared = false;
-        for _ in 0..POOLER_TRIES {
-            let mut pids = [0; 2];
-            for (pid, session) in pids.iter_mut().zip([&one, &other]) {
-                let rows = session.query(("doctor", "pid"), &statement, &[]).await?;
-                *pid = rows.first().map_or(Ok(0), |row| row.try_get::<_, i32>(0))?;
-            }
-            shared |= pids[0] == pids[1];
+    /// What was found out when the store was opened.
+    fn pooler(&self) -> Finding {
+        let manner = self.wire.manner();
+        let how = if manner.prepares { "are prepared" } else { "carry their types" };
+        let place = manner.words().unwrap_or("none");
+        match manner.warning() {
+            None => ok("pooler", format!("{place}; statements {how}")),
+            Some(advice) => warning("pooler", format!("{place}; statements {how}"), advice),
         }
-        let prepares = self.wire.prepares();
-        let how = if prepares { "are prepared" } else { "carry their types" };
-        Ok(match (shared, prepares) {
-            (false, _) => {
-                ok("pooler", format!("none that lends out transactions; statements {how}"))
-            }
-            (true, false) => ok("pooler", format!("it lends out transactions; statements {how}")),
-            (true, true) => {
-                let value = format!("it lends out transactions, and statements {how}");
-                let advice = "add statement_mode=typed to the URL, or connect past the pooler; only \
-                              one that keeps prepared statements (PgBouncer 1.21 with \
-                              max_prepared_statements) does without";
-                warning("pooler", value, advice)
-            }
-        })
     }
 
     /// The server's clock was read between these two times of ours.

@@ -1,7 +1,6 @@
 //! Stores jobs: one statement for a batch, whether it is one job or a thousand.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use super::Db;
 use super::errors::Trouble;
@@ -57,10 +56,13 @@ impl<'a> Columns<'a> {
 }
 
 impl Db {
-    /// Stores a batch, all of it or nothing; the answers keep the order.
+    /// Stores a batch, all of it or nothing; the answers keep the order. `again` after the answer
+    /// to the same batch got lost: what exists now was new then.
     pub(super) async fn enqueue(
-        self: &Arc<Self>,
+        &self,
+        line: Line,
         jobs: &[Record],
+        again: bool,
     ) -> Result<Vec<Enqueued>, Trouble> {
         let mut seen = HashSet::with_capacity(jobs.len());
         let mut columns = Columns::default();
@@ -71,10 +73,13 @@ impl Db {
             .filter(|(_, first)| **first)
             .for_each(|(job, _)| columns.push(job));
         let stored = match jobs.iter().any(|job| job.unique_key.is_some()) {
-            true => self.insert_keyed(&columns).await?,
-            false => self.insert_plain(&columns).await?,
+            true => self.insert_keyed(line, &columns).await?,
+            false => self.insert_plain(line, &columns).await?,
         };
-        let mut stored = stored.into_iter();
+        let mut stored = stored.into_iter().map(|one| match one.outcome {
+            EnqueueOutcome::Exists if again => Enqueued { outcome: EnqueueOutcome::New, ..one },
+            _ => one,
+        });
         let exists = |id| Enqueued { id, outcome: EnqueueOutcome::Exists };
         let answers = jobs.iter().zip(firsts).map(|(job, first)| match first {
             true => stored.next().unwrap_or(exists(job.id)),
@@ -83,11 +88,11 @@ impl Db {
         Ok(answers.collect())
     }
 
-    async fn insert_plain(&self, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
+    async fn insert_plain(&self, line: Line, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
         let now = self.now();
         let rows = self
             .query(
-                Line::Enqueue,
+                line,
                 "enqueue",
                 "plain",
                 &[
@@ -117,11 +122,11 @@ impl Db {
         Ok(c.ids.iter().map(|id| Enqueued { id: *id, outcome: outcome(id) }).collect())
     }
 
-    async fn insert_keyed(&self, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
+    async fn insert_keyed(&self, line: Line, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
         let now = self.now();
         let rows = self
             .query(
-                Line::Enqueue,
+                line,
                 "enqueue",
                 "keyed",
                 &[
@@ -163,6 +168,6 @@ impl Db {
 }
 
 /// Tags may hold any character, so they are kept as a JSON array.
-pub(super) fn join_tags(tags: &[String]) -> String {
+fn join_tags(tags: &[String]) -> String {
     serde_json::to_string(tags).expect("strings always serialize")
 }

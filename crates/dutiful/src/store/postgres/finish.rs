@@ -4,6 +4,7 @@
 //! A lease that a user's own transaction holds is passed over and asked for again; an answer that
 //! got lost is looked for in the records, so that what was written counts as written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::Row;
@@ -54,7 +55,7 @@ fn kind(one: &Finish) -> Kind {
 
 impl Db {
     pub(super) async fn finish(
-        &self,
+        self: &Arc<Self>,
         worker: WorkerId,
         ends: &[Finish],
     ) -> Result<Vec<Held>, Trouble> {

@@ -3,7 +3,6 @@
 
 use serde::Serialize;
 
-use super::enqueue::join_tags;
 use crate::clock::{Timestamp, micros};
 use crate::context::Attempt;
 use crate::error::StoreError;
@@ -16,10 +15,10 @@ use crate::store::{EnqueueOutcome, Enqueued, Finish, Note};
 #[derive(Serialize)]
 pub(super) struct Jobs<'a> {
     pub(super) instance: &'a str,
-    pub(super) now_us: Option<i64>,
     pub(super) jobs: Vec<NewRow<'a>>,
 }
 
+/// A job as `enqueue_json` takes it.
 #[derive(Serialize)]
 pub(super) struct NewRow<'a> {
     id: JobId,
@@ -28,15 +27,15 @@ pub(super) struct NewRow<'a> {
     payload_base64: String,
     priority: u16,
     delay_us: Option<i64>,
-    at_us: Option<i64>,
+    scheduled_for: Option<String>,
     max_attempts: u32,
-    timeout_ms: i64,
-    delivery: i16,
+    timeout_ms: u64,
+    delivery: Delivery,
     correlation_id: Option<&'a str>,
     trace_parent: Option<&'a str>,
-    group_key: Option<&'a str>,
+    group: Option<&'a str>,
     unique_key: Option<&'a str>,
-    tags: Option<String>,
+    tags: &'a [String],
 }
 
 impl<'a> NewRow<'a> {
@@ -49,15 +48,15 @@ impl<'a> NewRow<'a> {
             payload_base64: base64(&job.payload),
             priority: job.priority,
             delay_us: (!job.delay.is_zero()).then_some(delay),
-            at_us: job.scheduled_for.map(Timestamp::us),
+            scheduled_for: job.scheduled_for.map(|at| at.to_string()),
             max_attempts: job.max_attempts,
-            timeout_ms: job.timeout.as_millis() as i64,
-            delivery: i16::from(job.delivery == Delivery::AtMostOnce),
+            timeout_ms: job.timeout.as_millis() as u64,
+            delivery: job.delivery,
             correlation_id: job.correlation_id.as_deref(),
             trace_parent: job.trace_parent.as_deref(),
-            group_key: job.group.as_deref(),
+            group: job.group.as_deref(),
             unique_key: job.unique_key.as_deref(),
-            tags: (!job.tags.is_empty()).then(|| join_tags(&job.tags)),
+            tags: &job.tags,
         }
     }
 }
@@ -66,21 +65,17 @@ impl<'a> NewRow<'a> {
 pub(super) struct Completion<'a> {
     pub(super) instance: &'a str,
     pub(super) given_up: bool,
-    pub(super) attempt: AttemptRow<'a>,
-    #[serde(flatten)]
-    pub(super) said: Said<'a>,
+    pub(super) ended: EndedRow,
+    pub(super) said: Option<Said<'a>>,
 }
 
+/// The end of an attempt as `complete_json` takes it.
 #[derive(Serialize)]
-pub(super) struct AttemptRow<'a> {
+pub(super) struct EndedRow {
     id: JobId,
     attempt: u32,
     nonce: i64,
     worker: i64,
-    queue: &'a str,
-    r#type: &'a str,
-    failures: u32,
-    uniq: bool,
     at_most_once: bool,
     started_us: i64,
     ran_us: i64,
@@ -89,17 +84,13 @@ pub(super) struct AttemptRow<'a> {
     waited: usize,
 }
 
-impl<'a> AttemptRow<'a> {
-    pub(super) fn of(attempt: &Attempt, finish: &'a Finish) -> Self {
+impl EndedRow {
+    pub(super) fn of(attempt: &Attempt, finish: &Finish) -> Self {
         Self {
             id: finish.fence.id,
             attempt: finish.fence.attempt,
             nonce: finish.fence.nonce,
             worker: attempt.worker.0,
-            queue: finish.queue.as_str(),
-            r#type: finish.job_type.as_str(),
-            failures: finish.failures,
-            uniq: finish.unique,
             at_most_once: finish.delivery == Delivery::AtMostOnce,
             started_us: finish.started_at.us(),
             ran_us: micros(finish.ran),
@@ -117,8 +108,8 @@ pub(super) struct Said<'a> {
     note: Option<&'a str>,
     noted_us: Option<i64>,
     log: Vec<LineRow<'a>>,
-    log_lines_max: u32,
-    log_attempts_max: u32,
+    lines_max: u32,
+    attempts_max: u32,
 }
 
 #[derive(Serialize)]
@@ -129,17 +120,17 @@ struct LineRow<'a> {
 }
 
 impl<'a> Said<'a> {
-    pub(super) fn of(note: Option<&'a Note>) -> Self {
-        let progress = note.and_then(|note| note.progress.as_ref());
-        let lines = note.map_or(&[][..], |note| &note.log);
-        let row = |l: &'a LogLine| LineRow { number: l.number, at_us: l.at.us(), line: &l.text };
+    pub(super) fn of(note: &'a Note) -> Self {
+        let progress = note.progress.as_ref();
+        let row =
+            |l: &'a LogLine| LineRow { number: l.number, at_us: l.at.us(), line: l.text.as_str() };
         Self {
             percent: progress.map(|progress| progress.percent),
             note: progress.and_then(|progress| progress.note.as_deref()),
             noted_us: progress.map(|progress| progress.at.us()),
-            log: lines.iter().map(row).collect(),
-            log_lines_max: LOG_LINES_MAX,
-            log_attempts_max: LOG_ATTEMPTS_MAX,
+            log: note.log.iter().map(row).collect(),
+            lines_max: LOG_LINES_MAX,
+            attempts_max: LOG_ATTEMPTS_MAX,
         }
     }
 }
@@ -150,14 +141,14 @@ pub(super) fn write(value: &impl Serialize) -> Result<String, StoreError> {
 
 /// Reads `[[place, id, outcome], …]`, in the order of the places.
 pub(super) fn read(text: &str) -> Result<Vec<Enqueued>, StoreError> {
-    let rows: Vec<(u64, JobId, i16)> =
+    let rows: Vec<(u64, JobId, String)> =
         serde_json::from_str(text).map_err(|error| StoreError::Mistake(error.to_string()))?;
-    let outcome = |code| match code {
-        0 => EnqueueOutcome::New,
-        1 => EnqueueOutcome::Exists,
+    let outcome = |word: &str| match word {
+        "new" => EnqueueOutcome::New,
+        "exists" => EnqueueOutcome::Exists,
         _ => EnqueueOutcome::Duplicate,
     };
-    Ok(rows.into_iter().map(|(_, id, code)| Enqueued { id, outcome: outcome(code) }).collect())
+    Ok(rows.iter().map(|(_, id, word)| Enqueued { id: *id, outcome: outcome(word) }).collect())
 }
 
 fn base64(bytes: &[u8]) -> String {

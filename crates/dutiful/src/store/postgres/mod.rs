@@ -1,21 +1,26 @@
 //! The store in a Postgres database: the user's own, so that jobs and data commit together.
 
+mod change;
 mod claim;
 mod count;
 mod doctor;
+mod doorbell;
 mod enqueue;
 mod errors;
 mod finish;
+mod gather;
 mod json;
 mod list;
 mod look;
 mod migrate;
+mod pooler;
 mod presence;
 mod rows;
 mod server;
 mod session;
 mod statements;
 mod target;
+mod tls;
 mod transaction;
 mod values;
 mod verbs;
@@ -25,7 +30,9 @@ mod within;
 use std::future::Future;
 use std::sync::Arc;
 
+use self::doorbell::Doorbell;
 use self::errors::Trouble;
+pub(crate) use self::migrate::{Preparation, migration_sql, roles_sql};
 use self::statements::Statements;
 use self::target::Target;
 pub use self::transaction::{Asked, Transaction, TransactionError};
@@ -48,13 +55,16 @@ pub(super) struct Db {
     wire: Wire,
     statements: Statements,
     clock: Clock,
+    bell: Arc<Doorbell>,
     foreign: claim::ForeignLook,
+    gathering: gather::Gathering,
+    me: std::sync::Weak<Db>,
     /// What tells our schema from others, once somebody asked.
     instance: std::sync::Mutex<Option<String>>,
 }
 
 impl PostgresStore {
-    /// Connects to `postgres://…`. The schema is not touched: see [`PostgresStore::check`].
+    /// Connects to `postgres://…`. The schema is not touched: see [`PostgresStore::prepare`].
     ///
     /// # Errors
     /// [`StoreError::Url`] for a URL that is none; [`StoreError::Refused`] when the server says no;
@@ -62,12 +72,23 @@ impl PostgresStore {
     pub(crate) async fn open(url: &str, clock: Clock) -> Result<Self, StoreError> {
         let target = Target::parse(url)?;
         let statements = Statements::new(&target.schema);
-        let place = target.place();
+        let mut place = target.place();
         let wire = Wire::start(target)?;
-        let (foreign, instance) = Default::default();
-        let db = Arc::new(Db { wire, statements, clock, foreign, instance });
+        let db = Arc::new_cyclic(|me| Db {
+            wire,
+            statements,
+            clock,
+            bell: Doorbell::new(),
+            foreign: claim::ForeignLook::default(),
+            gathering: gather::Gathering::default(),
+            me: me.clone(),
+            instance: std::sync::Mutex::default(),
+        });
         let opened = db.clone();
         let seen = db.wire.run(async move { opened.look_at_server().await }).await?;
+        if let Some(words) = db.wire.manner().words() {
+            place = format!("{place}, {words}");
+        }
         let facts =
             Facts { store: "postgres", version: seen.version, durability: seen.durability, place };
         Ok(Self { db, facts, pid: std::process::id() })
@@ -101,11 +122,17 @@ impl Db {
         self.clock.is_manual().then(|| self.clock.now())
     }
 
-    /// Wakes whoever sleeps.
-    #[expect(clippy::unused_self, reason = "the doorbell comes next")]
-    pub(super) fn ring(&self) {}
+    /// Says what keeps workers from being woken at once, for people.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let pooler = self.wire.manner().warning().map(str::to_owned);
+        let deaf = self.bell.deaf().map(|why| {
+            format!("workers are not woken by other processes and poll: could not {why}")
+        });
+        pooler.into_iter().chain(deaf).collect()
+    }
 
     async fn look_at_server(&self) -> Result<Server, Trouble> {
+        self.wire.settle(pooler::look(self.wire.target(), &self.statements).await?);
         let rows = self.query(Line::Look, "facts", "server", &[]).await?;
         let row = rows.first().ok_or(Trouble::Mistake("the server told nothing of itself"))?;
         let (version, fsync, commit): (String, String, String) =

@@ -1,16 +1,37 @@
 //! One connection: its settings, the statements that it has prepared, and its end.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Row, Socket};
 
-use super::errors::Trouble;
+use super::errors::{Trouble, check_version};
+use super::pooler::Manner;
 use super::statements::Statement;
-use super::target::Target;
+use super::target::{CONNECT_MAX, Target};
+use super::tls::Tls;
 use crate::error::StoreError;
+
+/// How long the server works on a statement: a bit longer than its caller waits for the answer, so
+/// that who still listens hears of its own timeout first.
+const STATEMENT_MAX: Duration = Duration::from_secs(35);
+/// How long a statement waits for a lock.
+const LOCK_MAX: Duration = Duration::from_secs(5);
+/// How long a connection may do nothing inside a transaction; none of ours ever should.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// "auto" plans a prepared statement anew for its first five runs, then keeps a plan if that is
+/// as good; "force_generic_plan" keeps the first one.
+const PLAN_CACHE_MODE: &str = "auto";
+/// How long the request to cancel a statement may take.
+const CANCEL_MAX: Duration = Duration::from_secs(5);
+
+/// What a connection hears without having asked: a notification's text, or `None` for its end.
+pub(super) type Hear = Arc<dyn Fn(Option<&str>) + Send + Sync>;
 
 /// A connection to the server.
 pub(super) struct Session {
@@ -18,27 +39,46 @@ pub(super) struct Session {
     prepared: Mutex<HashMap<(&'static str, &'static str), tokio_postgres::Statement>>,
     /// Whether statements may be prepared (a pooler may give each transaction another connection).
     prepares: bool,
+    cancel: CancelToken,
+    tls: Tls,
     driver: JoinHandle<()>,
 }
 
 impl Session {
-    pub(super) async fn connect(target: &Target) -> Result<Self, Trouble> {
-        let connected = target.config.connect(NoTls).await;
-        let (client, connection) = connected.map_err(|error| match Trouble::from(error) {
-            // Nothing was asked yet.
-            Trouble::Unknown(error) | Trouble::Again(error) => Trouble::Refused(error),
-            other => other,
-        })?;
-        let driver = tokio::spawn(async move {
-            // Whoever waits for an answer hears of the end too.
-            let _ = connection.await;
-        });
-        Ok(Self {
-            client,
-            prepared: Mutex::default(),
-            prepares: target.prepared.unwrap_or(true),
-            driver,
-        })
+    /// Makes a connection that is used as the server or the pooler before it allows.
+    pub(super) async fn connect(
+        target: &Target,
+        manner: Manner,
+        hear: Option<Hear>,
+    ) -> Result<Self, Trouble> {
+        let mut config = target.config.clone();
+        if manner.options {
+            with_options(&mut config, &settings("-c ", " "));
+        }
+        let session = Self::open(&config, target, manner.prepares, hear).await?;
+        if manner.own && !manner.options {
+            session.batch(&settings("SET ", ";")).await.map_err(Trouble::before_anything)?;
+        }
+        Ok(session)
+    }
+
+    /// Makes a connection with these settings and no others.
+    pub(super) async fn open(
+        config: &Config,
+        target: &Target,
+        prepares: bool,
+        hear: Option<Hear>,
+    ) -> Result<Self, Trouble> {
+        let connecting = config.connect(target.tls.clone());
+        let connected = tokio::time::timeout(CONNECT_MAX, connecting).await;
+        let no_answer = || StoreError::Unavailable(format!("no connection in {CONNECT_MAX:?}"));
+        let connected = connected.map_err(|_| no_answer())?;
+        let (client, connection) =
+            connected.map_err(|error| Trouble::from(error).before_anything())?;
+        check_version(connection.parameter("server_version").unwrap_or_default())?;
+        let driver = tokio::spawn(drive(connection, hear));
+        let (cancel, tls) = (client.cancel_token(), target.tls.clone());
+        Ok(Self { client, prepared: Mutex::default(), prepares, cancel, tls, driver })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -48,6 +88,16 @@ impl Session {
     /// Ends the connection at once; the server rolls back what it was doing.
     pub(super) fn close(&self) {
         self.driver.abort();
+    }
+
+    /// Ends a connection that does not answer; the server is asked to stop what it does there.
+    pub(super) fn give_up(&self) {
+        self.close();
+        let (cancel, tls) = (self.cancel.clone(), self.tls.clone());
+        tokio::spawn(async move {
+            // A server that is not there has nothing to stop.
+            let _ = tokio::time::timeout(CANCEL_MAX, cancel.cancel_query(tls)).await;
+        });
     }
 
     pub(super) async fn query(
@@ -62,19 +112,51 @@ impl Session {
         if !self.prepares {
             let typed: Vec<(&(dyn ToSql + Sync), Type)> =
                 params.iter().copied().zip(statement.types.iter().cloned()).collect();
+            self.check_open()?;
             return Ok(self.client.query_typed(&statement.sql, &typed).await?);
         }
-        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        let prepared = match known {
-            Some(prepared) => prepared,
-            None => {
-                let new = self.client.prepare_typed(&statement.sql, &statement.types).await?;
-                let mut all = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-                all.insert(key, new.clone());
-                new
-            }
-        };
-        Ok(self.client.query(&prepared, params).await?)
+        let prepared = self.prepared(key, statement).await?;
+        // All of this runs on one thread, and between this look and the sending nobody else does:
+        // what was open here was sent.
+        self.check_open()?;
+        let answer = self.client.query(&prepared, params).await.map_err(Trouble::from);
+        if matches!(answer, Err(Trouble::Outdated(_))) {
+            self.all_prepared().remove(&key);
+        }
+        answer
+    }
+
+    /// Returns a statement's handle. Where that fails nothing was asked of the server yet.
+    async fn prepared(
+        &self,
+        key: (&'static str, &'static str),
+        statement: &Statement,
+    ) -> Result<tokio_postgres::Statement, Trouble> {
+        let known = self.all_prepared().get(&key).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let new = self.client.prepare_typed(&statement.sql, &statement.types).await;
+        let new = new.map_err(|error| match Trouble::from(error) {
+            Trouble::Unknown(error) => Trouble::Unsent(error),
+            other => other,
+        })?;
+        self.all_prepared().insert(key, new.clone());
+        Ok(new)
+    }
+
+    fn all_prepared(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<(&'static str, &'static str), tokio_postgres::Statement>>
+    {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_open(&self) -> Result<(), Trouble> {
+        match self.is_closed() {
+            true => Err(Trouble::Unsent(StoreError::Unavailable("the connection ended".into()))),
+            false => Ok(()),
+        }
     }
 
     /// Runs several statements without parameters, in one transaction.
@@ -86,5 +168,41 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.driver.abort();
+    }
+}
+
+/// Puts settings before those that the URL gives, so that those win.
+pub(super) fn with_options(config: &mut Config, ours: &str) {
+    let theirs = config.get_options().unwrap_or_default();
+    let all = format!("{ours}{theirs}");
+    config.options(all);
+}
+
+fn settings(before: &str, after: &str) -> String {
+    let ms = |span: Duration| span.as_millis().to_string();
+    let all = [
+        ("statement_timeout", ms(STATEMENT_MAX)),
+        ("lock_timeout", ms(LOCK_MAX)),
+        ("idle_in_transaction_session_timeout", ms(IDLE_MAX)),
+        ("plan_cache_mode", PLAN_CACHE_MODE.into()),
+        ("jit", "off".into()),
+        ("timezone", "UTC".into()),
+    ];
+    all.map(|(name, value)| format!("{before}{name}={value}{after}")).concat()
+}
+
+/// Moves what is sent and received, until the end; whoever waits for an answer hears of that too.
+async fn drive(
+    mut connection: tokio_postgres::Connection<Socket, <Tls as MakeTlsConnect<Socket>>::Stream>,
+    hear: Option<Hear>,
+) {
+    while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+        if let (AsyncMessage::Notification(said), Some(hear)) = (message, &hear) {
+            hear(Some(said.payload()));
+        }
+    }
+    drop(connection);
+    if let Some(hear) = hear {
+        hear(None);
     }
 }

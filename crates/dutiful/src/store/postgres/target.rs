@@ -1,18 +1,28 @@
 //! Reads `postgres://user:password@host:port/database?schema=dutiful&…`: the driver's own words, and
 //! ours beside them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_postgres::Config;
 
+use super::tls::{self, Tls, tls};
 use crate::error::StoreError;
 
 /// Where our tables stand when the URL says nothing.
 const SCHEMA: &str = "dutiful";
 /// Longest name of a schema, in bytes: what Postgres keeps of a name.
 const SCHEMA_BYTES_MAX: usize = 63;
-/// How long a connection may take to be made.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long a connection may take to be made, with all that is said before it can be used.
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// A connection on which nothing moves is asked after this long whether it is still there …
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+/// … again every so often …
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+/// … and given up after so many questions without an answer,
+const KEEPALIVE_TRIES: u32 = 3;
+/// or when what was sent is not acknowledged for so long.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(15);
 
 /// Which server, database and schema, and how to speak to it.
 #[derive(Clone)]
@@ -21,6 +31,7 @@ pub(super) struct Target {
     pub(super) schema: String,
     /// False where a pooler gives each transaction another connection: nothing may be prepared.
     pub(super) prepared: Option<bool>,
+    pub(super) tls: Tls,
 }
 
 impl Target {
@@ -28,37 +39,21 @@ impl Target {
     pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
         let refuse = |reason: String| StoreError::Url { url: redact(url), reason };
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut schema, mut prepared, mut theirs) = (SCHEMA.to_owned(), None, Vec::new());
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=').unwrap_or((pair, "")) {
-                ("schema", name) => schema = name.to_owned(),
-                ("statement_mode", "prepared") => prepared = Some(true),
-                ("statement_mode", "typed") => prepared = Some(false),
-                ("statement_mode", other) => {
-                    let text =
-                        format!("statement_mode is \"prepared\" or \"typed\", not \"{other}\"");
-                    return Err(refuse(text));
-                }
-                _ => theirs.push(pair),
-            }
-        }
-        check_schema(&schema).map_err(&refuse)?;
-        let plain = match theirs.is_empty() {
+        let ours = Ours::take(query).map_err(&refuse)?;
+        check_schema(&ours.schema).map_err(&refuse)?;
+        let plain = match ours.theirs.is_empty() {
             true => base.to_owned(),
-            false => format!("{base}?{}", theirs.join("&")),
+            false => format!("{base}?{}", ours.theirs.join("&")),
         };
         let mut config: Config = plain.parse().map_err(|error: tokio_postgres::Error| {
             let detail =
                 std::error::Error::source(&error).map_or(String::new(), |s| format!(": {s}"));
             refuse(format!("{error}{detail}; write postgres://user:password@host:5432/database"))
         })?;
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_MAX);
-        }
-        if config.get_application_name().is_none() {
-            config.application_name("dutiful");
-        }
-        Ok(Self { config, schema, prepared })
+        config.ssl_mode(ours.mode.ssl_mode());
+        watch_over(&mut config);
+        let tls = tls(ours.mode, ours.root.as_deref()).map_err(&refuse)?;
+        Ok(Self { config, schema: ours.schema, prepared: ours.prepared, tls })
     }
 
     /// Says where it is, without secrets.
@@ -75,6 +70,66 @@ impl Target {
             SCHEMA => format!("{host}{port}/{database}"),
             schema => format!("{host}{port}/{database}, schema {schema}"),
         }
+    }
+}
+
+/// What the URL says to us and not to the driver.
+struct Ours<'a> {
+    schema: String,
+    prepared: Option<bool>,
+    mode: tls::Mode,
+    root: Option<PathBuf>,
+    theirs: Vec<&'a str>,
+}
+
+impl<'a> Ours<'a> {
+    fn take(query: &'a str) -> Result<Self, String> {
+        let mut ours = Self {
+            schema: SCHEMA.to_owned(),
+            prepared: None,
+            mode: tls::Mode::default(),
+            root: None,
+            theirs: Vec::new(),
+        };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=').unwrap_or((pair, "")) {
+                ("schema", name) => ours.schema = name.to_owned(),
+                ("sslmode", word) => ours.mode = tls::Mode::parse(word)?,
+                ("sslrootcert", path) => ours.root = Some(path.into()),
+                ("statement_mode", "prepared") => ours.prepared = Some(true),
+                ("statement_mode", "typed") => ours.prepared = Some(false),
+                ("statement_mode", other) => {
+                    return Err(format!(
+                        "statement_mode is \"prepared\" or \"typed\", not \"{other}\""
+                    ));
+                }
+                _ => ours.theirs.push(pair),
+            }
+        }
+        Ok(ours)
+    }
+}
+
+/// Lets a connection whose other side is gone without a word be found out, unless the URL says how.
+fn watch_over(config: &mut Config) {
+    let unsaid = Config::new();
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_MAX);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("dutiful");
+    }
+    if config.get_keepalives_idle() == unsaid.get_keepalives_idle() {
+        config.keepalives_idle(KEEPALIVE_IDLE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE_EVERY);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(KEEPALIVE_TRIES);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNACKNOWLEDGED_MAX);
     }
 }
 
@@ -115,6 +170,9 @@ mod tests {
             "postgres://app:s3cret@db/shop?schema=",
             "postgres://app:s3cret@db/shop?statement_mode=fast",
             "postgres://app:s3cret@db/shop?colour=blue",
+            "postgres://app:s3cret@db/shop?sslmode=maybe",
+            "postgres://app:s3cret@db/shop?sslmode=verify-full&sslrootcert=/nowhere.pem",
+            "postgres://app:s3cret@db/shop?sslmode=require&sslrootcert=/etc/ssl/ca.pem",
         ] {
             let error = Target::parse(wrong).err().expect("it is refused").to_string();
             assert!(!error.contains("s3cret"), "{error}");

@@ -34,7 +34,7 @@ impl Store for PostgresStore {
 
     fn enqueue(&self, jobs: Vec<Record>) -> Reply<'_, Vec<Enqueued>> {
         self.run(move |db| async move {
-            let stored = db.enqueue(&jobs).await?;
+            let stored = db.clone().enqueue_gathered(jobs).await?;
             db.ring();
             Ok(stored)
         })
@@ -67,38 +67,31 @@ impl Store for PostgresStore {
     }
 
     fn cancel(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
-        let _ = ids;
-        missing("cancel")
+        self.run(move |db| async move { db.change("cancel", &ids).await })
     }
 
     fn retry(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
-        let _ = ids;
-        missing("retry")
+        self.run(move |db| async move { db.change("retry", &ids).await })
     }
 
     fn discard(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
-        let _ = ids;
-        missing("discard")
+        self.run(move |db| async move { db.change("discard", &ids).await })
     }
 
     fn reschedule(&self, ids: Vec<JobId>, at: Timestamp) -> Reply<'_, Vec<Change>> {
-        let _ = (ids, at);
-        missing("reschedule")
+        self.run(move |db| async move { db.reschedule(&ids, at).await })
     }
 
     fn delete(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
-        let _ = ids;
-        missing("delete")
+        self.run(move |db| async move { db.change("delete", &ids).await })
     }
 
     fn clear(&self, queue: Name, limit: usize) -> Reply<'_, usize> {
-        let _ = (queue, limit);
-        missing("clear")
+        self.run(move |db| async move { db.clear(&queue, limit).await })
     }
 
     fn pause(&self, queue: Name, paused: bool) -> Reply<'_, bool> {
-        let _ = (queue, paused);
-        missing("pause")
+        self.run(move |db| async move { db.pause(&queue, paused).await })
     }
 
     fn show(&self, id: JobId) -> Reply<'_, Option<JobInfo>> {
@@ -197,12 +190,7 @@ impl Store for PostgresStore {
     }
 
     fn doorbell(&self, heard: u64) -> Pin<Box<dyn Future<Output = u64> + Send + '_>> {
-        Box::pin(async move {
-            if heard == 0 {
-                return 1;
-            }
-            std::future::pending().await
-        })
+        Box::pin(async move { self.db.wait_for_ring(heard).await })
     }
 
     fn migrate(&self, version: Option<i64>) -> Reply<'_, Migrated> {

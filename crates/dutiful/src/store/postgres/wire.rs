@@ -7,7 +7,7 @@
 //! is a transaction of its own: a connection is never left inside one.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,18 +19,21 @@ use tokio_postgres::types::ToSql;
 
 use super::Db;
 use super::errors::Trouble;
-use super::session::Session;
+use super::pooler::Manner;
+use super::session::{Hear, Session};
 use super::target::Target;
 use crate::error::StoreError;
 
 /// How long a statement may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// The first pause after a connection could not be made, doubling …
+/// The first pause, for all connections together, after a connection could not be made, doubling …
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// … up to this one; each is drawn between nothing and itself.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A statement that met a deadlock or a conflict is tried so often.
 const TRIES: u32 = 6;
+/// A statement that was not sent, for its connection had ended, is sent on another so often.
+const UNSENT_MAX: u32 = 2;
 
 /// What a connection is for: one kind of work does not wait behind another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,23 +48,27 @@ pub(super) enum Line {
     Beat = 3,
     /// Everything else.
     Look = 4,
+    /// New jobs with unique keys, which may have to wait for somebody's open transaction.
+    Keyed = 5,
 }
 
-const LINES: usize = 5;
+const LINES: usize = 6;
 
 /// The thread and its connections.
 pub(super) struct Wire {
     target: Arc<Target>,
-    lines: [Mutex<Slot>; LINES],
+    manner: OnceLock<Manner>,
+    lines: [Mutex<Option<Arc<Session>>>; LINES],
+    outage: Mutex<Outage>,
     handle: Handle,
     /// Ends the thread when it goes.
     stop: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
+/// While the server takes no connection, one at a time is tried for all lines.
 #[derive(Default)]
-struct Slot {
-    session: Option<Arc<Session>>,
+struct Outage {
     failures: u32,
     not_before: Option<Instant>,
 }
@@ -84,7 +91,9 @@ impl Wire {
             .map_err(no_thread)?;
         Ok(Self {
             target: Arc::new(target),
+            manner: OnceLock::new(),
             lines: Default::default(),
+            outage: Mutex::default(),
             handle,
             stop: std::sync::Mutex::new(Some(stop)),
             thread: std::sync::Mutex::new(Some(thread)),
@@ -113,28 +122,59 @@ impl Wire {
     /// Returns the connection of a line; makes one where there is none.
     pub(super) async fn session(&self, line: Line) -> Result<Arc<Session>, Trouble> {
         let mut slot = self.lines[line as usize].lock().await;
-        if let Some(session) = &slot.session
+        if let Some(session) = &*slot
             && !session.is_closed()
         {
             return Ok(session.clone());
         }
-        slot.session = None;
-        if let Some(at) = slot.not_before {
+        *slot = None;
+        let session = Arc::new(self.connect(None).await?);
+        *slot = Some(session.clone());
+        Ok(session)
+    }
+
+    /// Makes a connection that is nobody else's. While the server refuses them, whoever comes waits
+    /// for a while drawn at random, and only one tries at a time: a server that comes back is not
+    /// met by all connections of all processes at once.
+    pub(super) async fn connect(&self, hear: Option<Hear>) -> Result<Session, Trouble> {
+        let mut outage = self.outage.lock().await;
+        if outage.failures == 0 {
+            drop(outage);
+            let made = Session::connect(&self.target, self.manner(), hear).await;
+            if made.is_err() {
+                self.outage.lock().await.failed();
+            }
+            return made;
+        }
+        if let Some(at) = outage.not_before {
             tokio::time::sleep_until(at).await;
         }
-        match Session::connect(&self.target).await {
-            Ok(session) => {
-                let session = Arc::new(session);
-                *slot = Slot { session: Some(session.clone()), ..Slot::default() };
-                Ok(session)
-            }
-            Err(trouble) => {
-                let pause = PAUSE_MIN.saturating_mul(1 << slot.failures.min(10)).min(PAUSE_MAX);
-                slot.failures = slot.failures.saturating_add(1);
-                slot.not_before = Some(Instant::now() + pause.mul_f64(fastrand::f64()));
-                Err(trouble)
-            }
+        let made = Session::connect(&self.target, self.manner(), hear).await;
+        match &made {
+            Ok(_) => *outage = Outage::default(),
+            Err(_) => outage.failed(),
         }
+        made
+    }
+
+    /// Says, once, how connections may be used here.
+    pub(super) fn settle(&self, manner: Manner) {
+        // Who found it out twice found the same.
+        let _ = self.manner.set(manner);
+    }
+
+    /// Returns how connections may be used here.
+    pub(super) fn manner(&self) -> Manner {
+        self.manner.get().copied().unwrap_or(Manner::POOLED_TRANSACTION)
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Begins work on the store's thread that nobody waits for.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.handle.spawn(work));
     }
 
     /// Returns the name of our schema.
@@ -142,38 +182,28 @@ impl Wire {
         self.target.schema.clone()
     }
 
-    /// Makes a connection that is nobody else's.
-    pub(super) async fn connect(&self) -> Result<Session, Trouble> {
-        Session::connect(&self.target).await
-    }
-
-    /// Makes a connection that is nobody else's and prepares nothing, so that it works whatever
-    /// stands between us and the server.
-    pub(super) async fn connect_plain(&self) -> Result<Session, Trouble> {
-        let target = Target { prepared: Some(false), ..(*self.target).clone() };
-        Session::connect(&target).await
-    }
-
-    /// Says whether statements are prepared.
-    pub(super) fn prepares(&self) -> bool {
-        self.target.prepared.unwrap_or(true)
-    }
-
     /// Ends the thread; what was asked and not answered is lost.
     pub(super) fn close(&self) -> Option<JoinHandle<()>> {
-        let taken = |stop: &std::sync::Mutex<Option<oneshot::Sender<()>>>| {
-            stop.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
-        };
-        if let Some(stop) = taken(&self.stop) {
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(stop) = stop {
             let _ = stop.send(());
         }
-        self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Outage {
+    fn failed(&mut self) {
+        let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(Instant::now() + pause.mul_f64(fastrand::f64()));
     }
 }
 
 impl Db {
     /// Runs one statement, which is a transaction of its own, and returns its rows. What met a
-    /// deadlock is tried again; a statement without an answer in time costs the connection.
+    /// deadlock, or a connection that had ended before anything was sent, is tried again; a
+    /// statement without an answer in time costs the connection, and its outcome is unknown.
     pub(super) async fn query(
         &self,
         line: Line,
@@ -181,25 +211,43 @@ impl Db {
         name: &'static str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Trouble> {
-        let statement = self.statements.get(verb, name);
-        let mut tries = 1;
+        let (mut tries, mut unsent) = (1, 0);
         loop {
             let session = self.wire.session(line).await?;
-            let asked = session.query((verb, name), &statement, params);
-            let answer = match tokio::time::timeout(ANSWER_MAX, asked).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    session.close();
-                    return Err(Trouble::Unknown(StoreError::Timeout(ANSWER_MAX)));
-                }
-            };
-            match answer {
+            match self.ask(&session, (verb, name), params, ANSWER_MAX).await {
                 Err(Trouble::Again(_)) if tries < TRIES => {
                     let pause = Duration::from_millis(u64::from(tries * tries) * 4);
                     tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
                     tries += 1;
                 }
+                Err(Trouble::Unsent(_) | Trouble::Outdated(_)) if unsent < UNSENT_MAX => {
+                    unsent += 1;
+                }
+                Err(trouble @ Trouble::Refused(StoreError::ReadOnly(_))) => {
+                    // The primary may be elsewhere by now, behind the same name.
+                    session.close();
+                    return Err(trouble);
+                }
                 other => return other,
+            }
+        }
+    }
+
+    /// Runs one statement on this connection, once.
+    pub(super) async fn ask(
+        &self,
+        session: &Session,
+        (verb, name): (&'static str, &'static str),
+        params: &[&(dyn ToSql + Sync)],
+        within: Duration,
+    ) -> Result<Vec<Row>, Trouble> {
+        let statement = self.statements.get(verb, name);
+        let asked = session.query((verb, name), &statement, params);
+        match tokio::time::timeout(within, asked).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                session.give_up();
+                Err(Trouble::Unknown(StoreError::Timeout(within)))
             }
         }
     }

@@ -4,11 +4,10 @@
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 
-use super::json::{AttemptRow, Completion, Jobs, NewRow, Said, read, write};
+use super::json::{Completion, EndedRow, Jobs, NewRow, Said, read, write};
 use super::transaction::{OUTSIDE, Transaction, TransactionError};
 use super::wire::Line;
 use super::{Db, PostgresStore};
-use crate::clock::Timestamp;
 use crate::context::Attempt;
 use crate::enqueue::{Enqueue, EnqueueAll};
 use crate::error::{Error, StoreError};
@@ -76,12 +75,11 @@ impl PostgresStore {
         jobs: &[Record],
     ) -> Result<Vec<Enqueued>, Error> {
         let instance = self.instance().await?;
-        let now_us = self.db.now().map(Timestamp::us);
         let mut answers = Vec::with_capacity(jobs.len());
         for chunk in chunks(jobs) {
             let jobs = chunk.iter().map(NewRow::of).collect();
-            let text = write(&Jobs { instance: &instance, now_us, jobs })?;
-            answers.extend(read(&self.ask_within(tx, "enqueue_json", &text).await?)?);
+            let text = write(&Jobs { instance: &instance, jobs })?;
+            answers.extend(read(&self.ask_within(tx, "enqueue", &text).await?)?);
         }
         self.ring_after_commit();
         Ok(answers)
@@ -101,13 +99,13 @@ impl PostgresStore {
         let text = Completion {
             instance: &instance,
             given_up,
-            attempt: AttemptRow::of(attempt, &finish),
-            said: Said::of(note.as_ref()),
+            ended: EndedRow::of(attempt, &finish),
+            said: note.as_ref().map(Said::of),
         };
         let text = write(&text)?;
         // From here on the store alone knows, also if nobody waits for this answer any more.
         attempt.within.store(true, Ordering::SeqCst);
-        match self.ask_within(tx, "complete_json", &text).await {
+        match self.ask_within(tx, "complete", &text).await {
             Ok(_) => Ok(Completed::new(finish.fence)),
             Err(error) => {
                 attempt.within.store(false, Ordering::SeqCst);
@@ -122,10 +120,10 @@ impl PostgresStore {
     async fn ask_within<Driver, T: Transaction<Driver> + ?Sized>(
         &self,
         tx: &mut T,
-        verb: &'static str,
+        name: &'static str,
         text: &str,
     ) -> Result<String, Failed> {
-        let statement = self.db.statements.get(verb, "within");
+        let statement = self.db.statements.get("within", name);
         let answer = tx.ask(&statement.sql, text).await;
         answer.map_err(|error| match failed(&error, &self.facts.place) {
             // Perhaps the schema was made anew: whoever asks next looks again.
@@ -145,7 +143,7 @@ impl PostgresStore {
 
     /// Wakes workers once the caller's transaction has committed, of which nobody tells us.
     fn ring_after_commit(&self) {
-        self.db.ring();
+        self.db.ring_after_transaction();
     }
 }
 
@@ -155,7 +153,7 @@ impl Db {
         if let Some(instance) = known().clone() {
             return Ok(instance);
         }
-        let rows = self.query(Line::Look, "enqueue_json", "instance", &[]).await?;
+        let rows = self.query(Line::Look, "within", "instance", &[]).await?;
         let row = rows.first().ok_or(super::Trouble::Mistake("the schema has no instance"))?;
         let instance: String = row.try_get(0)?;
         *known() = Some(instance.clone());

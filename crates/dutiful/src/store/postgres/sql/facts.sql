@@ -1,6 +1,19 @@
--- What the server is. Reads only.
+-- What the server is, and whether a connection to it is one's own. Reads only, but for a transaction
+-- without writes that a pooler is told apart by; takes no locks.
 
 -- :server its version and what a commit survives
 SELECT current_setting('server_version'), current_setting('fsync'),
     current_setting('synchronous_commit'), current_setting('server_version_num')::int,
     pg_is_in_recovery()
+
+-- :token the mark that the startup options of this connection carry; null when nobody took them
+SELECT current_setting('dutiful.token', true)
+
+-- :backend which of the server's processes answers
+SELECT pg_backend_pid()
+
+-- :begin a transaction that holds its process
+BEGIN READ ONLY
+
+-- :end it
+COMMIT

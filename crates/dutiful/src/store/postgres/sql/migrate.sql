@@ -8,5 +8,28 @@ SELECT version, functions FROM dutiful.schema
 -- :exists $1 the schema's name
 SELECT to_regclass(format('%I.schema', $1::text)) IS NOT NULL
 
--- :lock $1 a number that stands for the schema
-SELECT pg_advisory_xact_lock($1::bigint)
+-- :open what every migration begins with: {lock} a number that stands for the schema
+BEGIN;
+SET LOCAL lock_timeout = '2s';
+SET LOCAL statement_timeout = 0;
+-- names in views mean the server's own, whatever path the user has
+SET LOCAL search_path = pg_catalog, pg_temp;
+SELECT pg_advisory_xact_lock({lock});
+-- whoever may not create schemas can be given an empty one
+DO $$ BEGIN
+    IF to_regnamespace('"{schema}"') IS NULL THEN CREATE SCHEMA "{schema}"; END IF;
+END $$;
+CREATE TABLE IF NOT EXISTS dutiful.schema (version bigint NOT NULL, functions text NOT NULL);
+-- whoever was faster has left another version there; the caller looks again
+DO $$ BEGIN
+    IF coalesce((SELECT version FROM dutiful.schema), 0) <> {from} THEN
+        RAISE EXCEPTION 'the schema is not at version {from} any more' USING ERRCODE = '40001';
+    END IF;
+END $$;
+
+-- :record {to} the version that it is now, {print} the fingerprint of its functions
+DELETE FROM dutiful.schema;
+INSERT INTO dutiful.schema (version, functions) VALUES ({to}, '{print}');
+
+-- :commit all of it
+COMMIT;

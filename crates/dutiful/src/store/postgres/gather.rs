@@ -1,0 +1,134 @@
+//! Gathers what many callers enqueue at the same moment: while one statement is under way, others
+//! wait and go together with the next one, so that they share a commit. A caller alone waits for
+//! nobody. Jobs with unique keys go by themselves, for a key may be held by somebody's open
+//! transaction, and the others would wait with them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::Db;
+use super::errors::Trouble;
+use super::wire::Line;
+use crate::error::StoreError;
+use crate::job::Record;
+use crate::store::Enqueued;
+
+/// Most rows in one statement, unless one caller brings more.
+const ROWS_MAX: usize = 1000;
+/// How often a batch whose answer got lost is sent again: the same ids make that harmless.
+const UNKNOWN_TRIES: u32 = 3;
+
+struct Waiting {
+    jobs: Vec<Record>,
+    to: oneshot::Sender<Result<Vec<Enqueued>, StoreError>>,
+}
+
+/// Who waits for the next statement.
+#[derive(Default)]
+pub(super) struct Gathering(Mutex<Queued>);
+
+#[derive(Default)]
+struct Queued {
+    waiting: Vec<Waiting>,
+    /// True while somebody works off the line.
+    busy: bool,
+}
+
+impl Gathering {
+    fn lock(&self) -> MutexGuard<'_, Queued> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the next callers, as many as fit; ends the work when there is none.
+    fn next(&self) -> Vec<Waiting> {
+        let mut line = self.lock();
+        let mut rows = 0;
+        let fits = |one: &&Waiting| {
+            rows += one.jobs.len();
+            rows <= ROWS_MAX
+        };
+        let n = line.waiting.iter().take_while(fits).count().max(1).min(line.waiting.len());
+        line.busy = n > 0;
+        line.waiting.drain(..n).collect()
+    }
+}
+
+impl Db {
+    /// Stores the jobs of one caller, together with those of others where they meet.
+    pub(super) async fn enqueue_gathered(
+        self: Arc<Self>,
+        jobs: Vec<Record>,
+    ) -> Result<Vec<Enqueued>, Trouble> {
+        if jobs.iter().any(|job| job.unique_key.is_some()) {
+            return self.enqueue_surely(Line::Keyed, &jobs).await;
+        }
+        let (to, answer) = oneshot::channel();
+        let begin = {
+            let mut line = self.gathering.lock();
+            line.waiting.push(Waiting { jobs, to });
+            !std::mem::replace(&mut line.busy, true)
+        };
+        if begin {
+            tokio::spawn(work_off(self.clone()));
+        }
+        answer.await.unwrap_or(Err(StoreError::Closed)).map_err(Trouble::from)
+    }
+
+    /// Stores a batch; where the answer got lost, asks again with the same ids.
+    async fn enqueue_surely(&self, line: Line, jobs: &[Record]) -> Result<Vec<Enqueued>, Trouble> {
+        let mut tries = 0;
+        loop {
+            match self.enqueue(line, jobs, tries > 0).await {
+                Err(Trouble::Unknown(_)) if tries < UNKNOWN_TRIES => tries += 1,
+                other => return other,
+            }
+        }
+    }
+}
+
+async fn work_off(db: Arc<Db>) {
+    loop {
+        let batch = db.gathering.next();
+        if batch.is_empty() {
+            return;
+        }
+        store_together(&db, batch).await;
+    }
+}
+
+async fn store_together(db: &Db, mut batch: Vec<Waiting>) {
+    if let [one] = &mut batch[..] {
+        let answer = db.enqueue_surely(Line::Enqueue, &one.jobs).await;
+        tell(batch.remove(0), answer.map_err(StoreError::from));
+        return;
+    }
+    let lengths: Vec<_> = batch.iter().map(|one| one.jobs.len()).collect();
+    let jobs: Vec<Record> = batch.iter_mut().flat_map(|one| one.jobs.drain(..)).collect();
+    match db.enqueue_surely(Line::Enqueue, &jobs).await {
+        Ok(stored) => {
+            let mut stored = stored.into_iter();
+            for (one, n) in batch.into_iter().zip(lengths) {
+                tell(one, Ok(stored.by_ref().take(n).collect()));
+            }
+        }
+        Err(trouble @ Trouble::Unknown(_)) => {
+            let error = StoreError::from(trouble);
+            batch.into_iter().for_each(|one| tell(one, Err(error.clone())));
+        }
+        // Something in it was refused: each by itself, so that the refusal stays with its caller.
+        Err(_) => {
+            let mut jobs = jobs.into_iter();
+            for (one, n) in batch.into_iter().zip(lengths) {
+                let own: Vec<Record> = jobs.by_ref().take(n).collect();
+                let answer = db.enqueue_surely(Line::Enqueue, &own).await;
+                tell(one, answer.map_err(StoreError::from));
+            }
+        }
+    }
+}
+
+fn tell(one: Waiting, answer: Result<Vec<Enqueued>, StoreError>) {
+    // A caller that went away no longer wants the answer; its jobs are stored all the same.
+    let _ = one.to.send(answer);
+}

@@ -1,0 +1,30 @@
+-- Renews leases that are still ours, and the worker's presence. Only the whole fence renews, so an
+-- answer to a claim that never arrived is not kept alive. Lease rows are locked in the order of
+-- their ids; one that somebody holds (a user's transaction that completes the job) is passed over
+-- (SKIP LOCKED) and counts as held, for its end is not up to us. The look comes after the renewal,
+-- so what was taken away meanwhile is seen to be gone.
+
+-- :renew $1 ids, attempts, nonces, worker, lease in µs, $6 now
+SELECT held, cancel FROM dutiful.heartbeat_($1::uuid[], $2::int[], $3::bigint[], $4::bigint,
+    $5::bigint, $6::timestamptz) ORDER BY n
+
+-- :function
+CREATE OR REPLACE FUNCTION dutiful.heartbeat_(ids uuid[], attempts int[], nonces bigint[],
+    of_worker bigint, lease_us bigint, at timestamptz)
+RETURNS TABLE (n bigint, held boolean, cancel boolean) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    WITH free AS MATERIALIZED (
+        SELECT l.ctid AS place FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
+        JOIN dutiful.lease l ON (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
+        ORDER BY l.id FOR NO KEY UPDATE OF l SKIP LOCKED
+    )
+    UPDATE dutiful.lease
+    SET until = coalesce(at, clock_timestamp()) + lease_us * interval '1 microsecond'
+    WHERE ctid = ANY (ARRAY (SELECT place FROM free));
+    UPDATE dutiful.worker SET beat_at = coalesce(at, clock_timestamp()) WHERE id = of_worker;
+    RETURN QUERY
+    SELECT g.n, l.id IS NOT NULL, coalesce(l.cancel, false)
+    FROM unnest(ids, attempts, nonces) WITH ORDINALITY AS g (id, attempt, nonce, n)
+    LEFT JOIN dutiful.lease l ON (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce);
+END $$

@@ -1,0 +1,122 @@
+//! Whatever the server refuses, one sentence says what to do, and the same client goes on when that
+//! was done.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use super::*;
+
+/// Connects where that fails; returns what was said.
+async fn refusal(url: &str) -> StoreError {
+    match soon(Client::connect(url)).await {
+        Err(Error::Store(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_a_missing_database_and_a_closed_port_are_told_apart() {
+    let url = database();
+    let wrong = url.replace(dutiful_fixture::PASSWORD, "wrong-one");
+    let error = refusal(&wrong).await;
+    assert!(matches!(&error, StoreError::Refused(text) if text.contains("password")), "{error:?}");
+    assert!(!error.to_string().contains("wrong-one"), "{error}");
+
+    let error = refusal(&server().url("nowhere")).await;
+    assert!(matches!(&error, StoreError::Refused(text) if text.contains("create it")), "{error:?}");
+
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it");
+    let error = refusal(&format!("postgres://nobody@{closed}/nowhere")).await;
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert!(!error.to_string().contains("may have been done"), "nothing was asked: {error}");
+}
+
+#[tokio::test]
+async fn a_server_before_13_is_refused() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("postgres://me@{}/old?sslmode=disable", server.local_addr().expect("it"));
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked);
+            let version = b"server_version\x0012.22\0";
+            let mut answer = b"R\0\0\0\x08\0\0\0\0S".to_vec();
+            answer.extend((version.len() as u32 + 4).to_be_bytes());
+            answer.extend(version);
+            answer.extend(b"Z\0\0\0\x05I");
+            let _ = stream.write_all(&answer);
+            let _ = stream.read(&mut asked);
+        }
+    });
+    let error = refusal(&url).await;
+    assert!(error.to_string().contains("12.22") && error.to_string().contains("13"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_changed_by_hand_is_named_and_mended_without_a_restart() -> Kept {
+    let url = database();
+    let (client, raw) = (client(&url).await, raw(&url).await);
+    put(&client).await?;
+    raw.batch_execute("ALTER TABLE dutiful.ready RENAME COLUMN flags TO banners").await?;
+    let error = put(&client).await.expect_err("a column is missing");
+    assert!(matches!(&error, Error::Store(StoreError::Schema(_))), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("dutiful migrate") && text.contains("dutiful doctor"), "{text}");
+    raw.batch_execute("ALTER TABLE dutiful.ready RENAME COLUMN banners TO flags").await?;
+    put_when_healed(&client).await;
+
+    raw.batch_execute("ALTER SCHEMA dutiful RENAME TO away").await?;
+    let error = put(&client).await.expect_err("everything is missing");
+    assert!(matches!(&error, Error::Store(StoreError::Schema(_))), "{error:?}");
+    raw.batch_execute("ALTER SCHEMA away RENAME TO dutiful").await?;
+    put_when_healed(&client).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_only_reads_is_told_and_left_when_it_writes_again() -> Kept {
+    let url = database();
+    let client = client(&url).await;
+    let (raw, name) = (raw(&url).await, url.rsplit_once('/').expect("a database").1);
+    raw.batch_execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        .await?;
+    end_connections(&url).await;
+    let error = put(&client).await.expect_err("nothing can be written");
+    assert!(matches!(&error, Error::Store(StoreError::ReadOnly(_))), "{error:?}");
+    assert!(error.to_string().contains("primary"), "{error}");
+    raw_again(&url, name).await;
+    put_when_healed(&client).await;
+    Ok(())
+}
+
+/// Lets the database write again, from a session that may.
+async fn raw_again(url: &str, name: &str) {
+    let raw = raw(url).await;
+    let sql = format!(
+        "SET default_transaction_read_only = off;
+         ALTER DATABASE {name} RESET default_transaction_read_only"
+    );
+    raw.batch_execute(&sql).await.expect("it is reset");
+}
+
+#[tokio::test]
+async fn too_many_connections_pass_by_themselves() -> Kept {
+    let url = database();
+    let (_owner, raw) = (client(&url).await, raw(&url).await);
+    let name = url.rsplit_once('/').expect("a database").1;
+    let limited = format!("limited_{name}");
+    raw.batch_execute(&format!(
+        "CREATE ROLE {limited} LOGIN PASSWORD 'one' CONNECTION LIMIT 0;
+         GRANT USAGE ON SCHEMA dutiful TO {limited};
+         GRANT ALL ON ALL TABLES IN SCHEMA dutiful TO {limited};"
+    ))
+    .await?;
+    let user = format!("{}:{}@", dutiful_fixture::USER, dutiful_fixture::PASSWORD);
+    let theirs = url.replace(&user, &format!("{limited}:one@"));
+    let error = refusal(&theirs).await;
+    assert!(error.is_passing() && error.to_string().contains("max_connections"), "{error:?}");
+    raw.batch_execute(&format!("ALTER ROLE {limited} CONNECTION LIMIT -1")).await?;
+    put(&Client::connect(&theirs).await?).await?;
+    Ok(())
+}
