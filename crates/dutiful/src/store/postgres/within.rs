@@ -192,14 +192,16 @@ fn failed(error: &TransactionError, ours: &str) -> Failed {
         (_, "DU001") => return Failed::LeaseLost,
         (_, "DU002") => elsewhere(text),
         // What our statement names is not there.
-        (_, "42883" | "42P01" | "3F000") => elsewhere(format!("a database without it ({text})")),
+        (_, "42883" | "42P01" | "3F000" | "3D000") => {
+            elsewhere(format!("a database without it ({text})"))
+        }
         (_, OUTSIDE) => StoreError::Transaction(text),
         (_, "25P02") => transaction("an earlier statement failed: roll back"),
         (_, "40001" | "40P01") => transaction("roll back and run it again"),
         (_, "25006" | "42501") => StoreError::ReadOnly(text),
         (_, "53100") => StoreError::Full,
         ("22" | "23" | "42" | "XX", _) => StoreError::Mistake(format!("{text} ({code})")),
-        _ => StoreError::Transaction(text),
+        _ => transaction("roll back"),
     })
 }
 

@@ -1,6 +1,6 @@
 -- Enqueue and completion inside a transaction of the user's own, through whichever driver: one text
 -- goes in, one comes out. No locks but those of enqueue_sql.sql, finish_sql.sql and note.sql, held
--- until that transaction ends.
+-- until that transaction ends. Our own codes stand in CONSTRAINT too, for drivers that drop them.
 
 -- :instance what tells this schema of this database from all others
 SELECT dutiful.instance_()
@@ -23,7 +23,7 @@ CREATE OR REPLACE FUNCTION dutiful.here_(expected text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
     IF expected IS DISTINCT FROM dutiful.instance_() THEN
-        RAISE EXCEPTION USING ERRCODE = 'DU002',
+        RAISE EXCEPTION USING ERRCODE = 'DU002', CONSTRAINT = 'DU002',
             MESSAGE = format('the database "%s" with other jobs in it', current_database());
     END IF;
 END $body$
@@ -52,7 +52,8 @@ BEGIN
     PERFORM dutiful.here_(asked ->> 'instance');
     IF (asked ->> 'given_up')::boolean THEN
         -- Its worker has told so; the lease may well be there still.
-        RAISE EXCEPTION USING ERRCODE = 'DU001', MESSAGE = 'the attempt was given up';
+        RAISE EXCEPTION USING ERRCODE = 'DU001', CONSTRAINT = 'DU001',
+            MESSAGE = 'the attempt was given up';
     END IF;
     IF json_typeof(said) = 'object' THEN
         PERFORM dutiful.note_(ARRAY[(e ->> 'id')::uuid], ARRAY[(e ->> 'attempt')::int],
