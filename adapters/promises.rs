@@ -105,7 +105,7 @@ struct Shop {
 impl Shop {
     async fn open() -> Result<Self> {
         let url = Postgres::shared(Version::System)?.fresh_database()?;
-        let client = Client::connect(&url).await?;
+        let client = Client::builder().migrate(true).connect(&url).await?;
         sql(&url, "CREATE TABLE orders (id bigint NOT NULL)")?;
         Ok(Self { url, client })
     }

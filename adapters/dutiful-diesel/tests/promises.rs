@@ -45,7 +45,7 @@ all_promises!(ThroughDiesel);
 #[tokio::test]
 async fn a_connection_outside_a_transaction_is_refused() -> Result<()> {
     let url = Postgres::shared(Version::System)?.fresh_database()?;
-    let client = Client::connect(&url).await?;
+    let client = Client::builder().migrate(true).connect(&url).await?;
     let mut db = AsyncPgConnection::establish(&url).await?;
     let refused = client.enqueue_raw("greet", "1").within(&mut db).await;
     assert!(matches!(refused, Err(Error::Store(StoreError::Transaction(_)))), "{refused:?}");

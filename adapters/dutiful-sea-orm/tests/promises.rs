@@ -43,7 +43,7 @@ all_promises!(ThroughSeaOrm);
 #[tokio::test]
 async fn a_transaction_that_a_closure_lends_will_do() -> Result<()> {
     let url = Postgres::shared(Version::System)?.fresh_database()?;
-    let client = Client::connect(&url).await?;
+    let client = Client::builder().migrate(true).connect(&url).await?;
     let db = Database::connect(&url).await?;
     let jobs = client.clone();
     let lent = db.transaction::<_, _, dutiful::Error>(move |tx| {
