@@ -2,6 +2,7 @@
 #![cfg(feature = "postgres")]
 
 use dutiful::{Client, Finding, JobId, Verdict};
+use dutiful_fixture::{Mode, PgBouncer, Postgres, Version};
 use tokio_postgres::NoTls;
 
 /// A schema of its own, and a second connection that does what it likes.
@@ -13,7 +14,10 @@ struct Lab {
 }
 
 fn server() -> String {
-    std::env::var("DUTIFUL_TEST_POSTGRES").expect("a server for tests")
+    std::env::var("DUTIFUL_TEST_POSTGRES").unwrap_or_else(|_| {
+        let server = Postgres::shared(Version::System).expect("a private server starts");
+        server.url("postgres")
+    })
 }
 
 async fn raw(url: &str) -> tokio_postgres::Client {
@@ -175,5 +179,25 @@ async fn records_without_a_place_and_places_without_a_record_are_counted_by_a_fu
     let found = places().await;
     assert_eq!(found.verdict, Verdict::Bad);
     assert!(found.value.contains("1 jobs") && found.value.contains("1 places"), "{found:?}");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_pooler_that_lends_out_transactions_is_told_from_the_server_itself() {
+    let lab = Lab::open().await;
+    assert_eq!(look(&lab.client, "pooler").await.verdict, Verdict::Ok);
+    let server = Postgres::shared(Version::System).expect("a private server starts");
+    let verdict = async |mode, settings: &str| {
+        let bouncer = PgBouncer::start(server, mode).expect("a pooler starts");
+        let schema = format!("t{}", JobId::new().to_string().replace('-', ""));
+        let url = format!("{}?schema={schema}{settings}", bouncer.url("postgres"));
+        let client = Client::connect(&url).await.expect("the store opens");
+        let found = look(&client, "pooler").await;
+        client.close().await.expect("it closes");
+        (found.verdict, found.value.contains("it lends"))
+    };
+    let typed = "&statement_mode=typed";
+    assert_eq!(verdict(Mode::Session, "").await, (Verdict::Ok, false));
+    assert_eq!(verdict(Mode::Transaction, typed).await, (Verdict::Ok, true));
     lab.close().await;
 }

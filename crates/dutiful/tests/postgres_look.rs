@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use dutiful::{AttemptOutcome, Client, Filter, JobId, Name, State};
+use dutiful_fixture::{Postgres, Version};
 use tokio_postgres::NoTls;
 
 /// Every job is of one of eight sorts by the last digit of its number: ready, scheduled, failed,
@@ -19,7 +20,10 @@ struct Lab {
 
 impl Lab {
     async fn with(jobs: usize) -> Self {
-        let server = std::env::var("DUTIFUL_TEST_POSTGRES").expect("a server for tests");
+        let server = std::env::var("DUTIFUL_TEST_POSTGRES").unwrap_or_else(|_| {
+            let server = Postgres::shared(Version::System).expect("a private server starts");
+            server.url("postgres")
+        });
         let schema = format!("t{}", JobId::new().to_string().replace('-', ""));
         let url = format!("{server}?schema={schema}");
         let client = Client::connect(&url).await.expect("the store opens");
@@ -69,6 +73,8 @@ async fn pages_hold_every_job_once_and_in_its_state() {
             assert_eq!(lab.all(Filter { state, limit, ..Filter::default() }).await, expected);
         }
         assert_eq!(lab.all(Filter { live: true, limit, ..Filter::default() }).await.len(), 60);
+        let tag = Some("b, c".to_owned());
+        assert_eq!(lab.all(Filter { tag, limit, ..Filter::default() }).await, all, "a search");
     }
     lab.close().await;
 }
@@ -133,7 +139,7 @@ async fn the_counts_are_those_of_the_places_and_the_tally() {
 
 #[tokio::test]
 async fn pages_walk_the_indexes_of_their_own_places() {
-    let lab = Lab::with(100_000).await;
+    let lab = Lab::with(200_000).await;
     let mut plans = 0;
     for section in LIST.split("-- :").skip(1).filter(|section| !section.starts_with("record")) {
         let (state, sql) = section.split_once('\n').expect("a statement");

@@ -6,7 +6,7 @@ SELECT ('0190aaaa-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid AS id, n %
 FROM generate_series(0, @n - 1) n;
 INSERT INTO dutiful.job (id, type, queue, priority, created_at, max_attempts, timeout_ms, tags,
     delivery, payload)
-SELECT id, 'task', queue, 10, now(), 3, 60000, '{a,"b, c"}', 0, '[1.10]' FROM given;
+SELECT id, 'task', queue, 10, now(), 3, 60000, '["a", "b, c"]', 0, '[1.10]' FROM given;
 INSERT INTO dutiful.ready (queue, priority, run_at, id, type, flags, attempt, failures, crashes)
 SELECT queue, 10, now() - interval '1 hour', id, 'task', 0, 0, 0, 0 FROM given WHERE place = 0;
 INSERT INTO dutiful.scheduled (run_at, id, queue, priority, type, flags, attempt, failures, crashes,

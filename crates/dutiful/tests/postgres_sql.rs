@@ -36,7 +36,10 @@ async fn connect() -> Result<tokio_postgres::Client, tokio_postgres::Error> {
 impl House {
     async fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let schema = format!("t{}", JobId::new().to_string().replace('-', ""));
-        let client = Client::connect(&format!("{}?schema={schema}", server())).await?;
+        let client = Client::builder()
+            .migrate(true)
+            .connect(&format!("{}?schema={schema}", server()))
+            .await?;
         Ok(Self { schema, client, sql: connect().await? })
     }
 
@@ -130,7 +133,7 @@ async fn a_payload_is_stored_byte_for_byte() -> Kept {
     let rows =
         house.query(&format!("SELECT id::text FROM dutiful.enqueue_many('{array}')")).await?;
     for id in [alone.as_str(), rows[0].try_get(0)?] {
-        let seen = house.job(&id).await?;
+        let seen = house.job(id).await?;
         assert_eq!(seen.payload.map(|p| p.get().to_owned()).as_deref(), Some(payload));
     }
     let blank = house.text("dutiful.enqueue('a', ' 1 ')").await?;

@@ -114,6 +114,9 @@ async fn queue_names_are_compared_byte_by_byte(lab: Lab) -> Kept {
 }
 
 async fn a_crowd_of_at_most_once_jobs_is_not_walked_to_its_end(lab: Lab) -> Kept {
+    if lab.name == "postgres" {
+        skip!(lab, "a claim holds nobody up there, so it may walk on to what it can take");
+    }
     let once = || Record { delivery: Delivery::AtMostOnce, ..job() };
     let given = lab.put_all((0..1500).map(|_| once()).collect()).await;
     let last = lab.put(1).await;

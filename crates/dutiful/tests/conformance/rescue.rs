@@ -126,6 +126,9 @@ async fn sweep(lab: &Lab) -> Result<usize, StoreError> {
 }
 
 async fn patience_gives_the_owner_its_turn(lab: Lab) -> Kept {
+    if lab.name == "postgres" {
+        skip!(lab, "rescuer and owner reach the same server, so a lease that ended is over");
+    }
     let active = lab.active().await;
     lab.pass(31);
     assert_eq!(sweep(&lab).await?, 0, "the first sight");
@@ -138,6 +141,9 @@ async fn patience_gives_the_owner_its_turn(lab: Lab) -> Kept {
 }
 
 async fn a_beat_between_two_sweeps_saves_the_lease(lab: Lab) -> Kept {
+    if lab.name == "postgres" {
+        skip!(lab, "rescuer and owner reach the same server, so a lease that ended is over");
+    }
     let active = lab.active().await;
     let beat = || HeartbeatRequest { worker: lab.worker, fences: vec![active.fence], lease: LEASE };
     lab.pass(31);
@@ -153,6 +159,9 @@ async fn a_beat_between_two_sweeps_saves_the_lease(lab: Lab) -> Kept {
 }
 
 async fn a_beat_counts_though_no_sweep_saw_the_lease_held(lab: Lab) -> Kept {
+    if lab.name == "postgres" {
+        skip!(lab, "rescuer and owner reach the same server, so a lease that ended is over");
+    }
     let active = lab.active().await;
     lab.pass(31);
     assert_eq!(sweep(&lab).await?, 0, "the first sight");

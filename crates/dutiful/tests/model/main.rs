@@ -55,6 +55,7 @@ macro_rules! stores {
 stores! {
     memory: crate::memory, true, 2000;
     file: crate::file, false, 100;
+    postgres: crate::postgres, false, 300;
 }
 
 async fn memory(clock: Clock) -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
@@ -67,8 +68,18 @@ async fn file(clock: Clock) -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
     (connect(&url, clock).await, Some(dir))
 }
 
+/// A schema of its own on a server that all histories share.
+async fn postgres(clock: Clock) -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
+    let server = dutiful_fixture::Postgres::shared(dutiful_fixture::Version::System)
+        .expect("a private server starts");
+    let schema = dutiful::JobId::new().to_string().replace('-', "");
+    let url = format!("{}?schema=t{schema}", server.url("postgres"));
+    (connect(&url, clock).await, None)
+}
+
 async fn connect(url: &str, clock: Clock) -> Arc<dyn Store> {
-    let client = Client::builder().clock(clock).connect(url).await.expect("the store opens");
+    let client =
+        Client::builder().clock(clock).migrate(true).connect(url).await.expect("the store opens");
     client.store().clone()
 }
 

@@ -1,5 +1,5 @@
-//! The numbers of queues, summed from what stands in the places and from the tally, and the warnings
-//! that follow from them.
+//! The numbers of queues, summed from what stands in the places and from the tally, and the
+//! warnings that follow from them.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The numbers that stand in rows for states, outcomes and reasons. They are stored, so they
-//! never change their meaning.
+//! The numbers that stand in rows for states, outcomes and reasons. They are stored, so
+//! they never change their meaning.
 
 use crate::clock::Timestamp;
 use crate::job::State;
@@ -32,7 +32,8 @@ pub(in crate::store) const LOG_CANCELLED: i64 = 7;
 pub(in crate::store) const WAITS_FAILED: i64 = 1;
 pub(in crate::store) const WAITS_SNOOZED: i64 = 2;
 
-/// Returns the state that a place (1 to 5: ready, scheduled, lease, done, dead) and its detail mean.
+/// Returns the state that a place (1 ready, 2 scheduled, 3 lease, 4 done, 5 dead) and its detail
+/// mean.
 pub(in crate::store) fn state_of(place: i64, detail: i64, now: Timestamp) -> State {
     match (place, detail) {
         (1, _) | (2, 3) => State::Pending,
@@ -53,4 +54,9 @@ pub(in crate::store) fn dead_reason(detail: i64) -> DeadReason {
         2 => DeadReason::Discarded,
         _ => DeadReason::Quarantined,
     }
+}
+
+/// Reads tags, which are kept as a JSON array, for they may hold any character.
+pub(in crate::store) fn split_tags(text: Option<String>) -> Vec<String> {
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }

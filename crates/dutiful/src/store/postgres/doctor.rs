@@ -17,7 +17,7 @@ use crate::store::common::presence::SILENT;
 /// Clocks that are further apart than this are warned of: ids and times of clients are made by
 /// other clocks than the one that judges them.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(5);
-/// A table with more dead rows than this, and more dead than alive …
+/// A table with more dead rows than this, and more dead than alive, is warned of.
 const DEAD_MANY: i64 = 100_000;
 /// So often it is looked whether two connections of ours meet the same process of the server.
 /// The one table that is kept without a log on purpose: after a crash everybody looks anyway.
@@ -177,7 +177,7 @@ fn dead_rows(tables: &[Table]) -> Finding {
         tables.iter().filter(|one| one.vacuum_off).map(|one| one.name.as_str()).collect();
     if !off.is_empty() {
         let value = format!("autovacuum is off for {}", off.join(", "));
-        return bad("dead_rows", value, "ALTER TABLE … RESET (autovacuum_enabled)");
+        return bad("dead_rows", value, "RESET (autovacuum_enabled) on these tables");
     }
     let dead: i64 = tables.iter().map(|one| one.dead).sum();
     let Some(worst) = tables.iter().max_by_key(|one| one.dead).filter(|one| one.dead > 0) else {
@@ -200,7 +200,7 @@ fn logs(tables: &[Table]) -> Finding {
         return ok("unlogged", "none that matters".into());
     }
     let value = format!("{} would be empty after a crash of the server", lost.join(", "));
-    bad("unlogged", value, "ALTER TABLE … SET LOGGED")
+    bad("unlogged", value, "SET LOGGED on these tables")
 }
 
 fn grants(tables: &[Table]) -> Finding {

@@ -6,6 +6,8 @@ use crate::error::StoreError;
 
 /// The oldest server that has what the statements use.
 const MAJOR_MIN: u32 = 13;
+/// What lead.sql raises against a chore of another term; the message is the term that counts.
+const NOT_LEADER: &str = "DUT01";
 
 /// Why a statement did not give its answer.
 #[derive(Debug)]
@@ -98,6 +100,9 @@ impl Trouble {
         let (code, text) = (said.code().code(), said.message());
         let unavailable = |text: String| StoreError::Unavailable(text);
         match (&code[..2], code) {
+            (_, NOT_LEADER) => {
+                Self::Refused(StoreError::NotLeader(text.parse().unwrap_or_default()))
+            }
             (_, "40P01" | "40001") => Self::Again(unavailable(text.into())),
             (_, "55P03") => Self::Locked(unavailable(format!(
                 "{text}: another connection holds it for long; look into pg_stat_activity for it"

@@ -4,6 +4,7 @@
 //! A lease that a user's own transaction holds is passed over and asked for again; an answer that
 //! got lost is looked for in the records, so that what was written counts as written.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,8 +61,11 @@ impl Db {
         ends: &[Finish],
     ) -> Result<Vec<Held>, Trouble> {
         let mut held = vec![Held::Lost; ends.len()];
+        // The same fence twice in a batch is one attempt, and the first word about it counts.
+        let mut seen = HashSet::with_capacity(ends.len());
+        let firsts: Vec<bool> = ends.iter().map(|one| seen.insert(one.fence)).collect();
         for kind in [Kind::Done, Kind::Again, Kind::Dead, Kind::Late] {
-            let of_kind = |at: &usize| self::kind(&ends[*at]) == kind;
+            let of_kind = |at: &usize| firsts[*at] && self::kind(&ends[*at]) == kind;
             let mut open: Vec<usize> = (0..ends.len()).filter(of_kind).collect();
             let mut tries = 0;
             while !open.is_empty() {

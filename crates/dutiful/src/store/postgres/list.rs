@@ -14,6 +14,7 @@ use crate::id::JobId;
 use crate::inspect::{EXAMINED_MAX, Filter, Page};
 use crate::job::State;
 use crate::store::common::list::{self as wanted, Asked};
+use crate::store::common::stored::split_tags;
 
 /// Ids in one statement.
 const SLICE: usize = 1000;
@@ -104,7 +105,7 @@ impl Db {
                 job_type: get(row, "type")?,
                 queue: get(row, "queue")?,
                 group: get(row, "group_key")?,
-                tags: get::<Option<_>>(row, "tags")?.unwrap_or_default(),
+                tags: split_tags(get(row, "tags")?),
                 correlation_id: get(row, "correlation_id")?,
                 created_at: get(row, "created_at")?,
             };

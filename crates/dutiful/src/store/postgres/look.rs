@@ -11,6 +11,7 @@ use crate::id::{JobId, Name, WorkerId};
 use crate::inspect::{AttemptInfo, JobInfo, JobResult, LogLine, Progress};
 use crate::store::Failure;
 use crate::store::common::look::{Standing, Stored, logged_outcome, raw};
+use crate::store::common::stored::split_tags;
 
 impl Db {
     pub(super) async fn show(&self, id: JobId) -> Result<Option<JobInfo>, Trouble> {
@@ -66,7 +67,7 @@ fn stored(row: &Row) -> Result<Stored, Trouble> {
         trace_parent: get(row, "trace_parent")?,
         group: get(row, "group_key")?,
         unique_key: get(row, "unique_key")?,
-        tags: get::<Option<_>>(row, "tags")?.unwrap_or_default(),
+        tags: split_tags(get(row, "tags")?),
         at_most_once: get::<i16>(row, "delivery")? == 1,
     })
 }

@@ -1,5 +1,6 @@
 //! The store in a Postgres database: the user's own, so that jobs and data commit together.
 
+mod attempt;
 mod change;
 mod claim;
 mod count;
@@ -22,6 +23,7 @@ mod statements;
 mod target;
 mod tls;
 mod transaction;
+mod upkeep;
 mod values;
 mod verbs;
 mod wire;

@@ -38,13 +38,15 @@ impl Db {
         let timeouts: Vec<_> = all.iter().map(|one| one.timeout.as_millis() as i64).collect();
         let once = |one: &TypeDefaults| i16::from(one.delivery == Delivery::AtMostOnce);
         let deliveries: Vec<_> = all.iter().map(once).collect();
+        // A host may call itself anything; Postgres keeps no NUL in a text.
+        let called = card.name.replace('\0', "\u{fffd}");
         self.query(
             Line::Look,
             "register",
             "worker",
             &[
                 &card.worker.0,
-                &card.name,
+                &called,
                 &pid,
                 &join_queues(&card.queues),
                 &names,

@@ -17,6 +17,7 @@ macro_rules! verbs {
 }
 
 verbs![
+    "abdicate",
     "cancel",
     "cancel_requests",
     "change",
@@ -31,14 +32,23 @@ verbs![
     "facts",
     "finish",
     "finish_sql",
+    "fold",
+    "heartbeat",
     "held",
+    "lead",
     "leave",
     "list",
     "migrate",
+    "note",
+    "once",
+    "once_store",
     "pause",
+    "promote",
+    "prune",
     "queues",
     "register",
     "reschedule",
+    "rescue",
     "retry",
     "show",
     "stats",
@@ -152,6 +162,17 @@ mod tests {
         for (key, statement) in Statements::new("jobs").0 {
             assert!(!statement.types.contains(&Type::UNKNOWN), "{key:?}: {}", statement.sql);
             assert!(!statement.sql.contains("dutiful."), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_functions_have_one_name() {
+        const BEGIN: &str = "CREATE OR REPLACE FUNCTION ";
+        let all = Statements::functions("jobs");
+        let mut names: Vec<_> = all.split(BEGIN).skip(1).map(|one| one.split('(').next()).collect();
+        names.sort_unstable();
+        for pair in names.windows(2) {
+            assert_ne!(pair[0], pair[1], "the later one would stand in for the earlier");
         }
     }
 

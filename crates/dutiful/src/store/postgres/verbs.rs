@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::PostgresStore;
-use super::errors::Trouble;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
@@ -20,12 +19,6 @@ use crate::store::{
     Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply, RescueRequest, Rescued,
     Retention, Store, WorkerCard,
 };
-
-/// What a verb answers that is not written yet.
-fn missing<'a, T: Send + 'a>(verb: &'static str) -> Reply<'a, T> {
-    let (store, advice) = ("postgres", "use sqlite:jobs.db");
-    Box::pin(async move { Err(StoreError::Unsupported { what: verb, store, advice }) })
-}
 
 impl Store for PostgresStore {
     fn facts(&self) -> Facts {
@@ -49,8 +42,7 @@ impl Store for PostgresStore {
     }
 
     fn heartbeat(&self, ask: HeartbeatRequest) -> Reply<'_, Vec<Beat>> {
-        let _ = ask;
-        missing("heartbeat")
+        self.run(move |db| async move { db.heartbeat(&ask).await })
     }
 
     fn cancel_requests(&self, worker: WorkerId) -> Reply<'_, Vec<JobId>> {
@@ -62,8 +54,7 @@ impl Store for PostgresStore {
     }
 
     fn note(&self, notes: Vec<Note>) -> Reply<'_, Vec<Held>> {
-        let _ = notes;
-        missing("note")
+        self.run(move |db| async move { db.note(&notes).await })
     }
 
     fn cancel(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
@@ -150,43 +141,35 @@ impl Store for PostgresStore {
     }
 
     fn lead(&self, worker: WorkerId, ttl: Duration) -> Reply<'_, Leadership> {
-        let _ = (worker, ttl);
-        missing("lead")
+        self.run(move |db| async move { db.lead(worker, ttl).await })
     }
 
     fn abdicate(&self, worker: WorkerId, term: i64) -> Reply<'_, ()> {
-        let _ = (worker, term);
-        missing("abdicate")
+        self.run(move |db| async move { db.abdicate(worker, term).await })
     }
 
     fn promote(&self, term: i64, limit: usize) -> Reply<'_, Promoted> {
-        let _ = (term, limit);
-        missing("promote")
+        self.run(move |db| async move { db.promote(term, limit).await })
     }
 
     fn rescue(&self, term: i64, ask: RescueRequest) -> Reply<'_, Vec<Rescued>> {
-        let _ = (term, ask);
-        missing("rescue")
+        self.run(move |db| async move { db.rescue(term, ask).await })
     }
 
     fn prune(&self, term: i64, keep: Retention) -> Reply<'_, usize> {
-        let _ = (term, keep);
-        missing("prune")
+        self.run(move |db| async move { db.prune(term, keep).await })
     }
 
     fn fold(&self, term: i64) -> Reply<'_, usize> {
-        let _ = term;
-        missing("fold")
+        self.run(move |db| async move { db.fold(term).await })
     }
 
     fn once(&self, ask: OnceRequest) -> Reply<'_, Once> {
-        let _ = ask;
-        missing("once")
+        self.run(move |db| async move { db.once(&ask).await })
     }
 
     fn once_store(&self, key: String, fence: Fence, result: Option<Vec<u8>>) -> Reply<'_, Held> {
-        let _ = (key, fence, result);
-        missing("once_store")
+        self.run(move |db| async move { db.once_store(&key, fence, result.as_deref()).await })
     }
 
     fn doorbell(&self, heard: u64) -> Pin<Box<dyn Future<Output = u64> + Send + '_>> {
@@ -201,7 +184,7 @@ impl Store for PostgresStore {
         let checked = self.check_process();
         Box::pin(async move {
             checked?;
-            if let Some(thread) = self.db.wire.close() {
+            if let Some(thread) = self.db.wire.close().await {
                 let joined = super::super::connect::apart("dutiful-close", move || {
                     // A panic in the thread was reported already.
                     drop(thread.join());
@@ -217,6 +200,3 @@ impl Store for PostgresStore {
         self
     }
 }
-
-#[expect(unused, reason = "until all verbs are there")]
-fn trouble(_: Trouble) {}

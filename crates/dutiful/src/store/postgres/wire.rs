@@ -2,8 +2,8 @@
 //! anew when lost.
 //!
 //! Everything that touches a socket runs on one thread with a runtime of its own, so that handlers
-//! which block the application's threads hold up neither a heartbeat nor an answer. Each line is one
-//! connection on which statements follow each other without waiting (pipelining). Every statement
+//! which block the application's threads hold up neither a heartbeat nor an answer. Each line is
+//! one connection on which statements follow each other without waiting (pipelining). Every statement
 //! is a transaction of its own: a connection is never left inside one.
 
 use std::future::Future;
@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use tokio_util::task::TaskTracker;
 
 use super::Db;
 use super::errors::Trouble;
@@ -48,11 +49,13 @@ pub(super) enum Line {
     Beat = 3,
     /// Everything else.
     Look = 4,
+    /// The chores of whoever leads, some of which take seconds.
+    Upkeep = 5,
     /// New jobs with unique keys, which may have to wait for somebody's open transaction.
-    Keyed = 5,
+    Keyed = 6,
 }
 
-const LINES: usize = 6;
+const LINES: usize = 7;
 
 /// The thread and its connections.
 pub(super) struct Wire {
@@ -61,6 +64,8 @@ pub(super) struct Wire {
     lines: [Mutex<Option<Arc<Session>>>; LINES],
     outage: Mutex<Outage>,
     handle: Handle,
+    /// What was asked and is not answered yet; closed with the store.
+    running: TaskTracker,
     /// Ends the thread when it goes.
     stop: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
@@ -95,6 +100,7 @@ impl Wire {
             lines: Default::default(),
             outage: Mutex::default(),
             handle,
+            running: TaskTracker::new(),
             stop: std::sync::Mutex::new(Some(stop)),
             thread: std::sync::Mutex::new(Some(thread)),
         })
@@ -109,8 +115,10 @@ impl Wire {
         T: Send + 'static,
         F: Future<Output = Result<T, Trouble>> + Send + 'static,
     {
-        let running = self.handle.spawn(work);
+        let open = !self.running.is_closed();
+        let running = open.then(|| self.running.spawn_on(work, &self.handle));
         async move {
+            let Some(running) = running else { return Err(StoreError::Closed) };
             match running.await {
                 Ok(answer) => answer.map_err(StoreError::from),
                 Err(error) if error.is_panic() => Err(StoreError::Mistake("a panic".into())),
@@ -182,8 +190,10 @@ impl Wire {
         self.target.schema.clone()
     }
 
-    /// Ends the thread; what was asked and not answered is lost.
-    pub(super) fn close(&self) -> Option<JoinHandle<()>> {
+    /// Takes no more work, waits until what was asked is done, ends the thread and returns it.
+    pub(super) async fn close(&self) -> Option<JoinHandle<()>> {
+        self.running.close();
+        self.running.wait().await;
         let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(stop) = stop {
             let _ = stop.send(());

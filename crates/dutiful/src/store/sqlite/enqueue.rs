@@ -171,7 +171,3 @@ fn run_at(txn: &Txn<'_>, job: &Record) -> Option<i64> {
 fn join_tags(tags: &[String]) -> String {
     serde_json::to_string(tags).expect("strings always serialize")
 }
-
-pub(super) fn split_tags(text: Option<String>) -> Vec<String> {
-    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
-}

@@ -2,7 +2,6 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::enqueue::split_tags;
 use super::errors::Trouble;
 use super::look::look;
 use super::rows::{some_text, whole_id};
@@ -11,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::inspect::{EXAMINED_MAX, Filter, Page};
 use crate::store::common::list::{self as wanted, Asked};
+use crate::store::common::stored::split_tags;
 
 pub(super) fn list(conn: &Connection, filter: &Filter, now: Timestamp) -> Result<Page, Trouble> {
     let limit = wanted::limit(filter);

@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::enqueue::{AT_MOST_ONCE, split_tags};
 use super::errors::Trouble;
 use super::rows::{count, failure, some_text, text};
 use super::statements::prepare;
@@ -10,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::id::{JobId, Name, WorkerId};
 use crate::inspect::{AttemptInfo, JobInfo, JobResult, LogLine, Progress};
 use crate::store::common::look::{Logged, Standing, Stored, logged_outcome, raw};
+use crate::store::common::stored::{AT_MOST_ONCE, split_tags};
 
 fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
     let at = |column| some_time(row, column);

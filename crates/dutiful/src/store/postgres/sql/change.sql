@@ -1,13 +1,15 @@
--- What all changes by id share: to find where a job stands. The row there is locked until the end of
--- the transaction, so the answer holds. A caller locks the jobs of a batch in the order of their
+-- What all changes by id share: to find where a job stands. The row there is locked until the end
+-- of the transaction, so the answer holds. A caller locks the jobs of a batch in the order of their
 -- ids, then changes them in the order of the request. A lease is locked only to ask for a cancel: a
--- transaction of a user may hold it for long.
+-- transaction of a user may hold it for long. enable_seqscan is off: a plan that was made while a
+-- table was empty would read all of it later.
 
 -- :function_place looks in one place after the other, each with a snapshot of its own; a job on its
 -- way from one to another may be missed, so whoever is found nowhere is looked for three times.
 CREATE OR REPLACE FUNCTION dutiful.place_(job uuid, at_now timestamptz, lock_lease boolean,
     OUT state text, OUT lane text, OUT kind text)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $body$
 BEGIN
     FOR tries IN 1 .. 3 LOOP
         SELECT 'pending', r.queue, r.type INTO state, lane, kind

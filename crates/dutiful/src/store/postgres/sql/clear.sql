@@ -33,7 +33,7 @@ BEGIN
             gone := gone || more;
         END IF;
         IF cardinality(gone) > 0 THEN
-            PERFORM dutiful.erase_(gone);
+            PERFORM dutiful.delete_jobs_(gone);
             RETURN cardinality(gone);
         END IF;
         -- What is left, if anything, somebody holds: see what becomes of it.

@@ -4,9 +4,10 @@
 -- :all $1 ids, $2 now; n is the place in the request
 SELECT n, change, state, holder FROM dutiful.delete_($1::uuid[], $2::timestamptz)
 
--- :function_erase removes jobs from every table but lease
-CREATE OR REPLACE FUNCTION dutiful.erase_(ids uuid[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+-- :function_jobs removes jobs from every table but lease
+CREATE OR REPLACE FUNCTION dutiful.delete_jobs_(ids uuid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $body$
 BEGIN
     DELETE FROM dutiful.ready t WHERE t.id = ANY (ids);
     DELETE FROM dutiful.scheduled t WHERE t.id = ANY (ids);
@@ -22,7 +23,8 @@ END $body$
 -- :function
 CREATE OR REPLACE FUNCTION dutiful.delete_(ids uuid[], at_now timestamptz)
 RETURNS TABLE (n bigint, change text, state text, holder uuid)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $body$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+SET enable_seqscan = off AS $body$
 DECLARE
     one uuid;
     lane text;
@@ -53,7 +55,7 @@ BEGIN
         END IF;
         RETURN NEXT;
     END LOOP;
-    PERFORM dutiful.erase_(gone);
+    PERFORM dutiful.delete_jobs_(gone);
     IF lanes IS NOT NULL THEN
         PERFORM dutiful.count_(lanes, kinds, events);
     END IF;

@@ -7,7 +7,8 @@ SELECT n, change, state, holder FROM dutiful.discard_($1::uuid[], $2::timestampt
 -- :function
 CREATE OR REPLACE FUNCTION dutiful.discard_(ids uuid[], at_now timestamptz)
 RETURNS TABLE (n bigint, change text, state text, holder uuid)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $body$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+SET enable_seqscan = off AS $body$
 DECLARE
     one uuid;
     lane text;

@@ -1,8 +1,8 @@
 -- What every other language calls, in its own transaction: enqueue, enqueue_many; enqueue_json is
 -- for the glue of drivers. They check what Rust checks, with the same sentences (SQLSTATE 22023),
--- and store by enqueue_keyed_ (enqueue.sql), whose locks are theirs: unique keys in the order of the
--- keys, held until the caller's transaction ends. None rings a bell: NOTIFY would make all commits
--- queue up. Names are safe from the caller's search_path.
+-- and store by enqueue_keyed_ (enqueue.sql), whose locks are theirs: unique keys in the order of
+-- the keys, held until the caller's transaction ends. None rings a bell: NOTIFY would make all
+-- commits queue up. Names are safe from the caller's search_path.
 
 -- :function_id a UUIDv7 of a time in µs: the ids of a batch sort in its order
 CREATE OR REPLACE FUNCTION dutiful.id_(us bigint) RETURNS uuid
@@ -217,7 +217,8 @@ DECLARE
     payload bytea;
 BEGIN
     IF json_typeof(jobs) <> 'array' THEN
-        PERFORM dutiful.refuse_('the jobs are not a JSON array ([{"type": "…", "payload": …}])');
+        PERFORM dutiful.refuse_(
+            'the jobs are not a JSON array ([{"type": "…", "payload": …}])');
     END IF;
     n := 0;
     FOR job IN SELECT value FROM json_array_elements(jobs) LOOP

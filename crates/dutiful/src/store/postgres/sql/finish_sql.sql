@@ -1,6 +1,6 @@
 -- Completes an attempt inside the transaction of a user, for the glue of drivers. The lease row is
--- locked by its deletion until that transaction ends; heartbeats and rescues pass it over. Where the
--- fence does not hold it raises DU001, so that the transaction can only roll back.
+-- locked by its deletion until that transaction ends; heartbeats and rescues pass it over. Where
+-- the fence does not hold it raises DU001, so that the transaction can only roll back.
 
 -- :function one JSON object: id, attempt, nonce, worker, started_us (µs since 1970), ran_us,
 -- waited_us, ran and waited (their buckets), result_base64 or null, at_most_once

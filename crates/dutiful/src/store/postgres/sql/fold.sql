@@ -12,11 +12,11 @@ DECLARE
     folded bigint;
 BEGIN
     PERFORM dutiful.check_term_(of_term);
-    WITH some AS MATERIALIZED (
+    WITH front AS MATERIALIZED (
         SELECT seq FROM dutiful.tally ORDER BY seq LIMIT at_most FOR UPDATE SKIP LOCKED
     ),
     gone AS (
-        DELETE FROM dutiful.tally WHERE seq = ANY (ARRAY (SELECT seq FROM some)) RETURNING *
+        DELETE FROM dutiful.tally WHERE seq = ANY (ARRAY (SELECT seq FROM front)) RETURNING *
     ),
     sums AS (
         SELECT queue, type, event, sum(n)::bigint AS n, sum(ran_us)::bigint AS ran_us,

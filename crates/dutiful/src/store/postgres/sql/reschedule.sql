@@ -8,7 +8,8 @@ FROM dutiful.reschedule_($1::uuid[], $2::timestamptz, $3::timestamptz)
 -- :function one that was set aside waits for its time now
 CREATE OR REPLACE FUNCTION dutiful.reschedule_(ids uuid[], at_now timestamptz, whenever timestamptz)
 RETURNS TABLE (n bigint, change text, state text, holder uuid)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $body$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+SET enable_seqscan = off AS $body$
 DECLARE
     one uuid;
 BEGIN

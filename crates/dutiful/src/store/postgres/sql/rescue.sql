@@ -32,7 +32,7 @@ BEGIN
         ),
         ended AS (
             DELETE FROM dutiful.lease WHERE ctid = ANY (ARRAY (SELECT place FROM held))
-            RETURNING lease.*::dutiful.lease AS l
+            RETURNING lease AS l
         )
         SELECT array_agg(e.l ORDER BY (e.l).id) INTO page FROM ended e;
         EXIT WHEN page IS NULL;

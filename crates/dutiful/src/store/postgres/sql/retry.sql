@@ -27,7 +27,8 @@ END $body$
 -- :function
 CREATE OR REPLACE FUNCTION dutiful.retry_(ids uuid[], at_now timestamptz)
 RETURNS TABLE (n bigint, change text, state text, holder uuid)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $body$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+SET enable_seqscan = off AS $body$
 DECLARE
     one uuid;
     lane text;
