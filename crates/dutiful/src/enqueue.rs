@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, InvalidJob};
 use crate::id::{JobId, Name};
 use crate::job::{Delivery, Job, Record, Settings, TypeDefaults};
-use crate::store::{Enqueued, Store};
+use crate::store::Enqueued;
 use crate::telemetry::{inherited_correlation, inherited_trace_parent};
 
 /// A job to enqueue, by name; for callers that have no Rust type for it.
@@ -160,18 +160,28 @@ impl<'a> Enqueue<'a> {
         self
     }
 
-    /// Returns the store and the checked record, for the glue of a store's own transactions. There
-    /// is no time there to ask the store for a type's settings, so the general ones stand in.
-    pub(crate) fn into_record(self) -> (&'a dyn Store, Result<Record, InvalidJob>) {
+    /// Returns the checked record. A type without a Rust type has the settings that the store knows
+    /// (`None`: the general ones, where there is no time to ask it).
+    pub(crate) fn into_record(self, known: Option<TypeDefaults>) -> Result<Record, InvalidJob> {
         let client = self.client;
-        let record = self.into_parts().and_then(|(what, settings)| match what {
+        self.into_parts().and_then(|(what, settings)| match what {
             What::Typed(defaults, payload) => Record::build(&defaults, payload, settings),
             What::Raw(name, payload) => {
-                let defaults = TypeDefaults::unknown(name);
+                let defaults = known.unwrap_or_else(|| TypeDefaults::unknown(name));
                 Record::from_bytes(&defaults, payload, settings, client.payload_bytes_max())
             }
-        });
-        (&**client.store(), record)
+        })
+    }
+
+    /// The same, after the store was asked for the settings of a type without a Rust type.
+    pub(crate) async fn record(self) -> Result<Record, Error> {
+        let known = match &self.what {
+            Ok(What::Raw(name, _)) => {
+                Some(self.client.defaults(std::slice::from_ref(name)).await?.remove(0))
+            }
+            _ => None,
+        };
+        Ok(self.into_record(known)?)
     }
 
     fn into_parts(self) -> Result<(What, Settings), InvalidJob> {
@@ -191,19 +201,6 @@ impl<'a> Enqueue<'a> {
         let client = self.client;
         let record = self.record().await?;
         client.store_one(record).await
-    }
-
-    /// Returns the checked record; asks the store for the settings of a type without a Rust type.
-    pub(crate) async fn record(self) -> Result<Record, Error> {
-        let client = self.client;
-        let (what, settings) = self.into_parts()?;
-        Ok(match what {
-            What::Typed(defaults, payload) => Record::build(&defaults, payload, settings)?,
-            What::Raw(name, payload) => {
-                let defaults = client.defaults(&[name]).await?.remove(0);
-                Record::from_bytes(&defaults, payload, settings, client.payload_bytes_max())?
-            }
-        })
     }
 
     pub(crate) fn client(&self) -> &'a Client {

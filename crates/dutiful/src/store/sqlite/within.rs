@@ -99,8 +99,8 @@ impl<'a> Within<'a, Rusqlite> for &'a Transaction<'_> {
     type Complete = CompleteWithin<'a>;
 
     fn enqueue(self, job: Enqueue<'a>) -> EnqueueWithin<'a> {
-        let (store, record) = job.into_record();
-        EnqueueWithin { store, tx: self, record: record.map_err(Error::from) }
+        let store = &**job.client().store();
+        EnqueueWithin { store, tx: self, record: job.into_record(None).map_err(Error::from) }
     }
 
     fn enqueue_all(self, jobs: EnqueueAll<'a>) -> EnqueueAllWithin<'a> {
