@@ -168,7 +168,6 @@ impl Db {
     }
 
     /// Rings a few times while a user's transaction commits, or does not.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what `.within` calls"))]
     pub(super) fn ring_after_transaction(&self) {
         let now = Instant::now();
         let mut later = self.bell.later.lock().unwrap_or_else(PoisonError::into_inner);
