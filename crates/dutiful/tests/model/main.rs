@@ -55,7 +55,7 @@ macro_rules! stores {
 stores! {
     memory: crate::memory, true, 2000;
     file: crate::file, false, 100;
-    postgres: crate::postgres, false, 300;
+    postgres: crate::postgres, false, 200;
 }
 
 async fn memory(clock: Clock) -> (Arc<dyn Store>, Option<tempfile::TempDir>) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::Db;
 use super::errors::Trouble;
@@ -74,34 +75,17 @@ impl Db {
         };
         let nonce = fastrand::i64(1..);
         let mut claimed: Vec<((i64, i16), Claimed)> = Vec::new();
-        for _ in 0..ROUNDS_MAX {
-            if !left.again || left.full || left.limit == 0 {
-                break;
-            }
-            left.again = false;
-            let (lease, now) = (micros(ask.lease), self.now());
-            let rows = self
-                .query(
-                    Line::Claim,
-                    "claim",
-                    "front",
-                    &[
-                        &queues,
-                        &left.rooms,
-                        &left.onces,
-                        &types,
-                        &left.limit,
-                        &left.bytes,
-                        &left.crashed,
-                        &nonce,
-                        &ask.worker.0,
-                        &lease,
-                        &now,
-                    ],
-                )
-                .await?;
-            for row in &rows {
-                claimed.extend(take(row, ask, nonce, claimed.is_empty(), &mut left)?);
+        // One statement must not meet a queue twice: lanes that name one again come after it.
+        for turn in turns(&queues) {
+            left.again = true;
+            for _ in 0..ROUNDS_MAX {
+                if !left.again || left.full || left.limit == 0 {
+                    break;
+                }
+                left.again = false;
+                for row in &self.front(ask, &queues, &types, &turn, &left, nonce).await? {
+                    claimed.extend(take(row, ask, nonce, claimed.is_empty(), &mut left)?);
+                }
             }
         }
         claimed.sort_by(|(a, x), (b, y)| (a, x.run_at, x.fence.id).cmp(&(b, y.run_at, y.fence.id)));
@@ -109,6 +93,35 @@ impl Db {
             self.set_aside(&queues, &types).await?;
         }
         Ok(claimed.into_iter().map(|(_, job)| job).collect())
+    }
+
+    /// Claims from the front of the lanes that have their turn.
+    async fn front(
+        &self,
+        ask: &ClaimRequest,
+        queues: &[&str],
+        types: &[&str],
+        turn: &[bool],
+        left: &Left,
+        nonce: i64,
+    ) -> Result<Vec<Row>, Trouble> {
+        let (lease, now) = (micros(ask.lease), self.now());
+        let rooms = left.rooms.iter().zip(turn).map(|(room, on)| if *on { *room } else { 0 });
+        let rooms: Vec<i32> = rooms.collect();
+        let params: [&(dyn ToSql + Sync); 11] = [
+            &queues,
+            &rooms,
+            &left.onces,
+            &types,
+            &left.limit,
+            &left.bytes,
+            &left.crashed,
+            &nonce,
+            &ask.worker.0,
+            &lease,
+            &now,
+        ];
+        self.query(Line::Claim, "claim", "front", &params).await
     }
 
     /// Puts rows that nobody here can run 10 s ahead, where they hide what lies behind them.
@@ -120,6 +133,14 @@ impl Db {
         }
         Ok(())
     }
+}
+
+/// Says which lanes have their turn together: each queue once.
+fn turns(queues: &[&str]) -> Vec<Vec<bool>> {
+    let nth = |at: usize| queues[..at].iter().filter(|queue| **queue == queues[at]).count();
+    let nth: Vec<usize> = (0..queues.len()).map(nth).collect();
+    let last = nth.iter().max().map_or(0, |last| last + 1);
+    (0..last).map(|turn| nth.iter().map(|nth| *nth == turn).collect()).collect()
 }
 
 /// Reads one row of the front; `None` for one that stays (or that no worker can run).

@@ -19,9 +19,10 @@ held AS MATERIALIZED (
     ORDER BY l.id FOR UPDATE OF l SKIP LOCKED
 ),
 ended AS (
-    DELETE FROM dutiful.lease WHERE ctid = ANY (ARRAY (SELECT place FROM held)) RETURNING id
+    DELETE FROM dutiful.lease WHERE ctid = ANY (ARRAY (SELECT place FROM held))
+    RETURNING id, attempt, nonce
 ),
-mine AS MATERIALIZED (SELECT g.* FROM ended JOIN given g USING (id)),
+mine AS MATERIALIZED (SELECT g.* FROM ended JOIN given g USING (id, attempt, nonce)),
 placed AS (
     INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,
         failures, result)
@@ -59,11 +60,12 @@ held AS MATERIALIZED (
 ),
 ended AS (
     DELETE FROM dutiful.lease l WHERE ctid = ANY (ARRAY (SELECT place FROM held))
-    RETURNING l.id, l.queue, l.priority, l.type, l.flags, l.failures AS before, l.cancel
+    RETURNING l.id, l.attempt, l.nonce, l.queue, l.priority, l.type, l.flags,
+        l.failures AS before, l.cancel
 ),
 mine AS MATERIALIZED (
     SELECT e.queue, e.priority, e.type, e.flags, e.before, e.cancel, g.* FROM ended e
-    JOIN given g USING (id)
+    JOIN given g USING (id, attempt, nonce)
 ),
 cancelled AS (
     INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,
@@ -124,10 +126,11 @@ held AS MATERIALIZED (
 ),
 ended AS (
     DELETE FROM dutiful.lease l WHERE ctid = ANY (ARRAY (SELECT place FROM held))
-    RETURNING l.id, l.queue, l.priority, l.type, l.flags, l.worker
+    RETURNING l.id, l.attempt, l.nonce, l.queue, l.priority, l.type, l.flags, l.worker
 ),
 mine AS MATERIALIZED (
-    SELECT e.queue, e.priority, e.type, e.flags, e.worker, g.* FROM ended e JOIN given g USING (id)
+    SELECT e.queue, e.priority, e.type, e.flags, e.worker, g.* FROM ended e
+    JOIN given g USING (id, attempt, nonce)
 ),
 buried AS (
     INSERT INTO dutiful.dead (id, attempt, nonce, worker, reason, started_at, finished_at, failures,
