@@ -77,12 +77,19 @@ impl Settings {
         Ok(Client::builder().must_exist().connect(&self.store).await?)
     }
 
-    /// Opens the store, and tells the observer, if there is one, of every enqueue.
-    pub(crate) async fn watched_client(
+    /// Opens the store with the schema that it has, to migrate it.
+    pub(crate) async fn unmigrated(&self) -> Result<Client, Failure> {
+        Ok(Client::builder().as_it_is().connect(&self.store).await?)
+    }
+
+    /// Opens the store for a worker, with or without the right to migrate it, and tells the
+    /// observer, if there is one, of every enqueue.
+    pub(crate) async fn worker_client(
         &self,
+        migrate: bool,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Client, Failure> {
-        let mut client = Client::builder();
+        let mut client = Client::builder().migrate(migrate);
         if let Some(observer) = observer {
             client = client.observer(observer);
         }

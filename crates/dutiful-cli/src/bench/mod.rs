@@ -92,7 +92,7 @@ fn remove(file: &str) {
 }
 
 async fn measure(args: &Args, settings: &Settings, store: &str) -> Answer {
-    let client = Client::connect(store).await?;
+    let client = Client::builder().migrate(true).connect(store).await?;
     // A name of its own, and as short as people's queues are: it stands in every row.
     let random = JobId::new().to_string();
     let queue = format!("bench-{}", &random[random.len() - 6..]);

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use dutiful::Client;
+
 use crate::failure::{Answer, Failure};
 use crate::output;
 use crate::settings::Settings;
@@ -10,10 +12,13 @@ use crate::settings::Settings;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A SQLite store is migrated whenever it is opened, so there this command only tells the version.
+On Postgres `work` and `bench` migrate too; programs that only enqueue never do.
 
 Examples:
   dutiful migrate
   dutiful migrate --to 1        back to version 1, before an older program is put back
+  dutiful migrate --print       the SQL for Postgres, for tools of your own; connects to nothing
+  dutiful migrate --print-roles the SQL that makes three roles with no more rights than they need
 
 Version 0 is a file without tables: going there deletes every job, and needs --yes.")]
 pub(crate) struct Args {
@@ -23,16 +28,33 @@ pub(crate) struct Args {
     /// Go to version 0 and delete every job without asking
     #[arg(long)]
     yes: bool,
+    /// Print the SQL for Postgres instead of running it, from version --from
+    #[arg(long)]
+    print: bool,
+    /// The version that --print starts from
+    #[arg(long, value_name = "VERSION", default_value_t = 0, requires = "print")]
+    from: i64,
+    /// Print the SQL that makes an owner, a runtime and a producer role, and grants them their rights
+    #[arg(long, conflicts_with_all = ["print", "to"])]
+    print_roles: bool,
 }
 
 /// Migrates the store.
 pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
+    if args.print {
+        output::line(Client::migration_sql(&settings.store, args.from, args.to)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.print_roles {
+        output::line(Client::roles_sql(&settings.store)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.to == Some(0) && !args.yes {
         let text = "migrate to version 0: every job would be deleted for good; \
                     make a backup, and add --yes if so";
         return Err(Failure::usage(text));
     }
-    let client = settings.client().await?;
+    let client = settings.unmigrated().await?;
     let migrated = client.migrate(args.to).await?;
     if settings.json {
         output::json(&migrated)?;

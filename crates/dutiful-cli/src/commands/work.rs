@@ -78,6 +78,9 @@ pub(crate) struct Args {
     /// Answer /healthz, /readyz and /metrics on this loopback address, such as 127.0.0.1:9394
     #[arg(long, env = "DUTIFUL_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
     listen: Option<String>,
+    /// Refuse a Postgres schema that is missing or older, instead of migrating it
+    #[arg(long)]
+    no_migrate: bool,
 }
 
 /// Works until a signal comes, or until there is nothing left.
@@ -86,7 +89,7 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     let queues = queues(&args, &settings)?;
     let probes = probes(&args, &settings, &queues).await?;
     let observer = probes.as_ref().map(Probes::observer);
-    let client = settings.watched_client(observer.clone()).await?;
+    let client = settings.worker_client(!args.no_migrate, observer.clone()).await?;
     let keeper = Keeper::start().map_err(|error| {
         Failure::failed(format!("start the worker: its helper process did not start ({error})"))
     })?;

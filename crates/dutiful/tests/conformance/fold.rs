@@ -6,6 +6,7 @@ promises![
     folding_keeps_every_number,
     folding_twice_folds_once,
     what_happens_after_a_fold_is_added,
+    folds_of_one_queue_and_type_add_up,
     an_empty_tally_folds_nothing,
 ];
 
@@ -51,6 +52,18 @@ async fn what_happens_after_a_fold_is_added(lab: Lab) -> Kept {
         lab.in_state(State::Completed).await;
         fold(&lab).await?;
         lab.in_state(State::Completed).await;
+        assert_eq!(lab.store.stats().await?.totals.completed, 2 * round);
+    }
+    Ok(())
+}
+
+async fn folds_of_one_queue_and_type_add_up(lab: Lab) -> Kept {
+    for round in 1..=3 {
+        lab.put(2).await;
+        for job in lab.claim(2).await {
+            lab.end(&job, End::Completed(None)).await;
+        }
+        assert!(fold(&lab).await? > 0);
         assert_eq!(lab.store.stats().await?.totals.completed, 2 * round);
     }
     Ok(())

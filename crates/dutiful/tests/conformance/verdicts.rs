@@ -193,7 +193,9 @@ async fn workers_may_have_any_name(lab: Lab) -> Kept {
         let done = worker.name(text.clone()).until_empty(true).run().await?;
         assert_eq!(done.completed, 1, "a worker named {text:?}");
         let name = lab.show(id).await.attempts[0].worker_name.clone();
-        assert_eq!(name.as_deref(), Some(text.as_str()));
+        // Postgres keeps no NUL in a text.
+        let kept = if lab.name == "postgres" { text.replace('\0', "\u{fffd}") } else { text };
+        assert_eq!(name, Some(kept));
         lab.store.stats().await?;
     }
     Ok(())

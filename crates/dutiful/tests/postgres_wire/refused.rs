@@ -93,11 +93,24 @@ async fn a_server_that_only_reads_is_told_and_left_when_it_writes_again() -> Kep
 /// Lets the database write again, from a session that may.
 async fn raw_again(url: &str, name: &str) {
     let raw = raw(url).await;
-    let sql = format!(
-        "SET default_transaction_read_only = off;
-         ALTER DATABASE {name} RESET default_transaction_read_only"
-    );
-    raw.batch_execute(&sql).await.expect("it is reset");
+    raw.batch_execute("SET default_transaction_read_only = off").await.expect("it is set");
+    let reset = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+    raw.batch_execute(&reset).await.expect("it is reset");
+}
+
+#[tokio::test]
+async fn a_table_that_somebody_locks_for_long_is_told_of_before_anybody_gives_up() -> Kept {
+    let url = database();
+    let client = client(&url).await;
+    let mut locker = raw(&url).await;
+    let locking = locker.transaction().await?;
+    locking.batch_execute("LOCK TABLE dutiful.ready").await?;
+    let error = put(&client).await.expect_err("it is locked");
+    assert!(matches!(&error, Error::Store(error) if error.is_passing()), "{error:?}");
+    assert!(error.to_string().contains("pg_stat_activity"), "{error}");
+    locking.rollback().await?;
+    put(&client).await?;
+    Ok(())
 }
 
 #[tokio::test]

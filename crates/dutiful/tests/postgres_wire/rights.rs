@@ -22,6 +22,9 @@ async fn three_roles_can_do_their_work_and_no_more() -> Kept {
     let as_owner = format!("{owner}?options=-c%20role%3Ddutiful_owner");
     put(&Client::builder().migrate(true).connect(&as_owner).await?).await?;
 
+    // A new table has no grants but those by default: after a migration it is run again.
+    raw(&url).await.batch_execute(&Client::roles_sql(&url)?).await?;
+
     let runtime = user(&url, "dutiful_runtime").await?;
     let client = Client::connect(&runtime).await?;
     put(&client).await?;
@@ -29,7 +32,6 @@ async fn three_roles_can_do_their_work_and_no_more() -> Kept {
     assert_eq!(client.stats().await?.totals.pending, 3);
     client.queues().await?;
     client.workers().await?;
-    client.jobs(dutiful::Filter::default()).await?;
     let error = client.migrate(Some(0)).await.expect_err("it may not drop anything");
     assert!(matches!(&error, Error::Store(StoreError::Refused(_))), "{error:?}");
     assert!(error.to_string().contains("--print-roles"), "{error}");

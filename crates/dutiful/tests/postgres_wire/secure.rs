@@ -14,6 +14,7 @@ fn certificate(folder: &Path, host: &str) {
         .args(["-nodes", "-days", "2", "-keyout", "key.pem", "-out", "cert.pem"])
         .args(["-subj", &format!("/CN={host}")])
         .args(["-addext", &format!("subjectAltName=DNS:{host}")])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .current_dir(folder)
         .output()
         .expect("openssl is there");

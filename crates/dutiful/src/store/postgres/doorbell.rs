@@ -1,5 +1,5 @@
-//! Tells sleeping workers that something may have become claimable: at once within this process, and
-//! by LISTEN and NOTIFY in others. It is a hint: polling goes on beneath, whatever happens here.
+//! Tells sleeping workers that something may have become claimable: at once within this process,
+//! and by LISTEN and NOTIFY in others. It is a hint: polling goes on beneath, whatever happens.
 //!
 //! NOTIFY takes a lock of the whole cluster while it commits, so a ring is sent only when somebody
 //! sleeps elsewhere. A sleeper says so by a mark in a table, and because a job may have come just
@@ -168,6 +168,7 @@ impl Db {
     }
 
     /// Rings a few times while a user's transaction commits, or does not.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what `.within` calls"))]
     pub(super) fn ring_after_transaction(&self) {
         let now = Instant::now();
         let mut later = self.bell.later.lock().unwrap_or_else(PoisonError::into_inner);
@@ -298,5 +299,34 @@ async fn wait_for_turn(proved: Instant, awaited: bool, bell: &Doorbell) {
             () = bell.somebody.notified() => {}
             () = bell.broken.notified() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dutiful_fixture::{Postgres, Version};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::postgres::PostgresStore;
+
+    #[tokio::test]
+    async fn many_transactions_ring_a_few_times_until_the_last_has_had_its_time() {
+        let server = Postgres::shared(Version::System).expect("a server for tests");
+        let url = server.fresh_database().expect("an empty database");
+        let store = PostgresStore::open(&url, Clock::default()).await.expect("it opens");
+        let (db, began) = (&store.db, Instant::now());
+        for _ in 0..1000 {
+            db.ring_after_transaction();
+        }
+        let last = Instant::now() + AFTER_TRANSACTION[3];
+        let mut rings = 1;
+        while !db.bell.later.lock().expect("nobody panicked").is_empty() {
+            rings = db.wait_for_ring(rings).await;
+        }
+        assert!(Instant::now() >= last, "the last ring comes after all of them");
+        // At most one for each span of 1 ms, whatever the machine does meanwhile.
+        let most = began.elapsed().as_millis() as u64;
+        assert!((4..=most).contains(&(rings - 1)), "{rings} in {most} ms");
     }
 }

@@ -100,10 +100,10 @@ impl Trouble {
         let (code, text) = (said.code().code(), said.message());
         let unavailable = |text: String| StoreError::Unavailable(text);
         match (&code[..2], code) {
-            (_, "40P01" | "40001") => Self::Again(unavailable(text.into())),
             (_, NOT_LEADER) => {
                 Self::Refused(StoreError::NotLeader(text.parse().unwrap_or_default()))
             }
+            (_, "40P01" | "40001") => Self::Again(unavailable(text.into())),
             (_, "55P03") => Self::Locked(unavailable(format!(
                 "{text}: another connection holds it for long; look into pg_stat_activity for it"
             ))),

@@ -1,6 +1,7 @@
 //! The store in a Postgres database: the user's own, so that jobs and data commit together.
 
 mod attempt;
+mod change;
 mod claim;
 mod count;
 mod doctor;

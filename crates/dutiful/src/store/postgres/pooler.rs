@@ -1,7 +1,7 @@
 //! Finds out whether a pooler stands before the server, and what it leaves of a session.
 //!
-//! A connection of one's own takes startup options. PgBouncer refuses or drops them, so a mark among
-//! them that does not arrive gives it away, at the price of one short question. Only then two
+//! A connection of one's own takes startup options. PgBouncer refuses or drops them, so a mark
+//! among them that does not arrive gives it away, at the price of one short question. Only then two
 //! connections are compared: where both are answered by the same process of the server, or one by
 //! several, a transaction is all that a connection can count on.
 
@@ -69,7 +69,7 @@ pub(super) async fn look(target: &Target, statements: &Statements) -> Result<Man
 async fn takes_options(target: &Target, statements: &Statements) -> Result<bool, Trouble> {
     let token = format!("{:016x}", fastrand::u64(..));
     let mut config = target.config.clone();
-    with_options(&mut config, &format!("-c dutiful.token={token} "));
+    with_options(&mut config, &format!("-c dutiful_wire.token={token} "));
     let session = match Session::open(&config, target, false, None).await {
         Ok(session) => session,
         Err(trouble) => {

@@ -18,13 +18,20 @@ macro_rules! verbs {
 
 verbs![
     "abdicate",
+    "cancel",
     "cancel_requests",
+    "change",
     "claim",
+    "clear",
+    "delete",
+    "discard",
     "doctor",
     "doorbell",
     "enqueue",
+    "enqueue_sql",
     "facts",
     "finish",
+    "finish_sql",
     "fold",
     "heartbeat",
     "held",
@@ -35,14 +42,18 @@ verbs![
     "note",
     "once",
     "once_store",
+    "pause",
     "promote",
     "prune",
     "queues",
     "register",
+    "reschedule",
     "rescue",
+    "retry",
     "show",
     "stats",
     "types",
+    "views",
     "workers",
 ];
 
@@ -150,6 +161,17 @@ mod tests {
         for (key, statement) in Statements::new("jobs").0 {
             assert!(!statement.types.contains(&Type::UNKNOWN), "{key:?}: {}", statement.sql);
             assert!(!statement.sql.contains("dutiful."), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_functions_have_one_name() {
+        const BEGIN: &str = "CREATE OR REPLACE FUNCTION ";
+        let all = Statements::functions("jobs");
+        let mut names: Vec<_> = all.split(BEGIN).skip(1).map(|one| one.split('(').next()).collect();
+        names.sort_unstable();
+        for pair in names.windows(2) {
+            assert_ne!(pair[0], pair[1], "the later one would stand in for the earlier");
         }
     }
 

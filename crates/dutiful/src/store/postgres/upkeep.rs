@@ -32,13 +32,13 @@ impl Db {
         let (ttl, beyond) = (micros(ttl), micros(ttl.max(TTL_MAX)));
         let now = self.now();
         let params: [&(dyn ToSql + Sync); 4] = [&worker.0, &ttl, &beyond, &now];
-        let rows = self.query(Line::Beat, "lead", "take", &params).await?;
+        let rows = self.query(Line::Upkeep, "lead", "take", &params).await?;
         let row = rows.first().ok_or(Trouble::Mistake("nobody leads after a candidate asked"))?;
         Ok(Leadership { leader: WorkerId(row.try_get(0)?), term: row.try_get(1)? })
     }
 
     pub(super) async fn abdicate(&self, worker: WorkerId, term: i64) -> Result<(), Trouble> {
-        self.query(Line::Beat, "abdicate", "end", &[&worker.0, &term]).await?;
+        self.query(Line::Upkeep, "abdicate", "end", &[&worker.0, &term]).await?;
         Ok(())
     }
 

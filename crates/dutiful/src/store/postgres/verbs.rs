@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::PostgresStore;
-use super::errors::Trouble;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
@@ -20,12 +19,6 @@ use crate::store::{
     Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply, RescueRequest, Rescued,
     Retention, Store, WorkerCard,
 };
-
-/// What a verb answers that is not written yet.
-fn missing<'a, T: Send + 'a>(verb: &'static str) -> Reply<'a, T> {
-    let (store, advice) = ("postgres", "use sqlite:jobs.db");
-    Box::pin(async move { Err(StoreError::Unsupported { what: verb, store, advice }) })
-}
 
 impl Store for PostgresStore {
     fn facts(&self) -> Facts {
@@ -65,38 +58,31 @@ impl Store for PostgresStore {
     }
 
     fn cancel(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
-        let _ = ids;
-        missing("cancel")
+        self.run(move |db| async move { db.change("cancel", &ids).await })
     }
 
     fn retry(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
-        let _ = ids;
-        missing("retry")
+        self.run(move |db| async move { db.change("retry", &ids).await })
     }
 
     fn discard(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
-        let _ = ids;
-        missing("discard")
+        self.run(move |db| async move { db.change("discard", &ids).await })
     }
 
     fn reschedule(&self, ids: Vec<JobId>, at: Timestamp) -> Reply<'_, Vec<Change>> {
-        let _ = (ids, at);
-        missing("reschedule")
+        self.run(move |db| async move { db.reschedule(&ids, at).await })
     }
 
     fn delete(&self, ids: Vec<JobId>) -> Reply<'_, Vec<Change>> {
-        let _ = ids;
-        missing("delete")
+        self.run(move |db| async move { db.change("delete", &ids).await })
     }
 
     fn clear(&self, queue: Name, limit: usize) -> Reply<'_, usize> {
-        let _ = (queue, limit);
-        missing("clear")
+        self.run(move |db| async move { db.clear(&queue, limit).await })
     }
 
     fn pause(&self, queue: Name, paused: bool) -> Reply<'_, bool> {
-        let _ = (queue, paused);
-        missing("pause")
+        self.run(move |db| async move { db.pause(&queue, paused).await })
     }
 
     fn show(&self, id: JobId) -> Reply<'_, Option<JobInfo>> {
@@ -214,6 +200,3 @@ impl Store for PostgresStore {
         self
     }
 }
-
-#[expect(unused, reason = "until all verbs are there")]
-fn trouble(_: Trouble) {}

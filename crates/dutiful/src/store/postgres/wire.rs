@@ -2,8 +2,8 @@
 //! anew when lost.
 //!
 //! Everything that touches a socket runs on one thread with a runtime of its own, so that handlers
-//! which block the application's threads hold up neither a heartbeat nor an answer. Each line is one
-//! connection on which statements follow each other without waiting (pipelining). Every statement
+//! which block the application's threads hold up neither a heartbeat nor an answer. Each line is
+//! one connection on which statements follow each other without waiting (pipelining). Every statement
 //! is a transaction of its own: a connection is never left inside one.
 
 use std::future::Future;

@@ -16,7 +16,7 @@ END $$;
 CREATE SCHEMA IF NOT EXISTS dutiful;
 GRANT USAGE, CREATE ON SCHEMA dutiful TO dutiful_owner;
 
--- The runtime is for workers, the command line and the server: every verb, but no change of a table.
+-- The runtime is for workers, the command line and the server: every verb, no change of a table.
 GRANT USAGE ON SCHEMA dutiful TO dutiful_runtime;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA dutiful TO dutiful_runtime;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA dutiful TO dutiful_runtime;
@@ -42,9 +42,4 @@ DO $$ DECLARE part record; BEGIN
     LOOP
         EXECUTE format('GRANT %s ON dutiful.%I TO dutiful_producer', part.rights, part.name);
     END LOOP;
-    IF to_regprocedure('dutiful.enqueue_keyed_(uuid[],text[],text[],bytea[],smallint[],bigint[],'
-        'timestamptz[],int[],bigint[],smallint[],text[],text[],text[],text[],timestamptz,text[])')
-        IS NOT NULL THEN
-        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dutiful TO dutiful_producer;
-    END IF;
 END $$;

@@ -5,8 +5,8 @@
 -- :listen to the channel, which has the schema's name
 LISTEN "dutiful"
 
--- :mark $1 the process that sleeps, $2 for how many ms, $3 the channel; says whether this connection
--- listens to it. A mark need not survive a crash: everybody looks after one.
+-- :mark $1 the process that sleeps, $2 for how many ms, $3 the channel; says whether this
+-- connection listens to it. A mark need not survive a crash: everybody looks after one.
 WITH fast AS (SELECT set_config('synchronous_commit', 'off', true)),
 old AS (
     SELECT process FROM dutiful.sleeper

@@ -1,5 +1,5 @@
--- What the server is, and whether a connection to it is one's own. Reads only, but for a transaction
--- without writes that a pooler is told apart by; takes no locks.
+-- What the server is, and whether a connection to it is one's own. Reads only, in part within a
+-- transaction, by which a pooler is told apart.
 
 -- :server its version and what a commit survives
 SELECT current_setting('server_version'), current_setting('fsync'),
@@ -7,7 +7,7 @@ SELECT current_setting('server_version'), current_setting('fsync'),
     pg_is_in_recovery()
 
 -- :token the mark that the startup options of this connection carry; null when nobody took them
-SELECT current_setting('dutiful.token', true)
+SELECT current_setting('dutiful_wire.token', true)
 
 -- :backend which of the server's processes answers
 SELECT pg_backend_pid()

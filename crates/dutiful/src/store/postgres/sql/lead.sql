@@ -13,6 +13,13 @@ RETURNS TABLE (leader bigint, term bigint) LANGUAGE plpgsql AS $$
 DECLARE
     us CONSTANT interval := '1 microsecond';
 BEGIN
+    -- Most candidates find somebody else there, and need no lock to learn it.
+    RETURN QUERY SELECT l.worker, l.term FROM dutiful.leader l
+        WHERE l.role = 'upkeep' AND l.worker <> candidate AND l.until BETWEEN
+            coalesce(at, clock_timestamp()) AND coalesce(at, clock_timestamp()) + beyond_us * us;
+    IF FOUND THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     INSERT INTO dutiful.leader AS l (role, worker, term, until)
     VALUES ('upkeep', candidate, 1, coalesce(at, clock_timestamp()) + ttl_us * us)

@@ -12,6 +12,8 @@ SELECT to_regclass(format('%I.schema', $1::text)) IS NOT NULL
 BEGIN;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = 0;
+-- names in views mean the server's own, whatever path the user has
+SET LOCAL search_path = pg_catalog, pg_temp;
 SELECT pg_advisory_xact_lock({lock});
 -- whoever may not create schemas can be given an empty one
 DO $$ BEGIN

@@ -20,6 +20,10 @@ DECLARE
     first CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     final CONSTANT uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     us CONSTANT interval := '1 microsecond';
+    -- Rows of a larger day stay until all of it goes, unless that has been put off for long.
+    small_day CONSTANT bigint := 64 * 1024 * 1024;
+    late CONSTANT interval := '2 days';
+    place text;
     cut timestamptz;
     ahead uuid;
     old uuid[];
@@ -32,8 +36,20 @@ BEGIN
     -- A clock of a client that made an id is ahead by less than a day.
     ahead := dutiful.floor_(now + interval '1 day');
     cut := now - done_us * us;
-    old := dutiful.old_done_(first, dutiful.floor_(cut), cut, at_most);
-    old := old || dutiful.old_done_(ahead, final, cut, at_most - cardinality(old));
+    old := '{}';
+    FOR place IN
+        SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'dutiful.done'::regclass AND (c.relname = 'done_other'
+            OR right(c.relname, 8) <= to_char(cut AT TIME ZONE 'UTC', 'YYYYMMDD')
+            AND (pg_relation_size(c.oid) <= small_day
+                OR right(c.relname, 8) < to_char(cut AT TIME ZONE 'UTC' - late, 'YYYYMMDD')))
+        ORDER BY c.relname
+    LOOP
+        old := old || dutiful.old_done_(place, first, dutiful.floor_(cut), cut,
+            at_most - cardinality(old));
+        EXIT WHEN cardinality(old) >= at_most;
+    END LOOP;
+    old := old || dutiful.old_done_('done_other', ahead, final, cut, at_most - cardinality(old));
     cut := now - dead_us * us;
     part := dutiful.old_dead_(first, dutiful.floor_(cut), cut, at_most);
     part := part || dutiful.old_dead_(ahead, final, cut, at_most - cardinality(part));
@@ -52,26 +68,32 @@ BEGIN
     RETURN gone + n;
 END $$
 
--- :function_done takes ended jobs of a range out of done and out of the numbers
-CREATE OR REPLACE FUNCTION dutiful.old_done_(first uuid, last uuid, cut timestamptz, at_most int)
-RETURNS uuid[] LANGUAGE sql AS $$
-WITH old AS MATERIALIZED (
-    SELECT d.id FROM dutiful.done d
-    WHERE d.id BETWEEN first AND last AND d.finished_at < cut
-    ORDER BY d.id LIMIT at_most FOR UPDATE SKIP LOCKED
-),
-gone AS (
-    DELETE FROM dutiful.done d WHERE d.id = ANY (ARRAY (SELECT id FROM old))
-    RETURNING d.id, d.outcome
-),
-counted AS (
-    INSERT INTO dutiful.tally (queue, type, event, n)
-    SELECT coalesce(j.queue, 'unknown'), coalesce(j.type, 'unknown'),
-        CASE g.outcome WHEN 2 THEN 9 ELSE 8 END, count(*)
-    FROM gone g LEFT JOIN dutiful.job j USING (id) GROUP BY 1, 2, 3
-)
-SELECT coalesce(array_agg(id), '{}') FROM gone
-$$
+-- :function_done takes ended jobs of a range out of a partition of done and out of the numbers
+CREATE OR REPLACE FUNCTION dutiful.old_done_(place text, first uuid, last uuid, cut timestamptz,
+    at_most int) RETURNS uuid[] LANGUAGE plpgsql AS $$
+DECLARE
+    ids uuid[];
+BEGIN
+    EXECUTE format($sql$
+        WITH old AS MATERIALIZED (
+            SELECT d.id FROM dutiful.%1$I d
+            WHERE d.id BETWEEN $1 AND $2 AND d.finished_at < $3
+            ORDER BY d.id LIMIT $4 FOR UPDATE SKIP LOCKED
+        ),
+        gone AS (
+            DELETE FROM dutiful.%1$I d WHERE d.id = ANY (ARRAY (SELECT id FROM old))
+            RETURNING d.id, d.outcome
+        ),
+        counted AS (
+            INSERT INTO dutiful.tally (queue, type, event, n)
+            SELECT coalesce(j.queue, 'unknown'), coalesce(j.type, 'unknown'),
+                CASE g.outcome WHEN 2 THEN 9 ELSE 8 END, count(*)
+            FROM gone g LEFT JOIN dutiful.job j USING (id) GROUP BY 1, 2, 3
+        )
+        SELECT coalesce(array_agg(id), '{}') FROM gone
+    $sql$, place) INTO ids USING first, last, cut, at_most;
+    RETURN ids;
+END $$
 
 -- :function_dead takes dead jobs of a range out of dead; they are counted by their rows
 CREATE OR REPLACE FUNCTION dutiful.old_dead_(first uuid, last uuid, cut timestamptz, at_most int)
@@ -108,18 +130,27 @@ CREATE OR REPLACE FUNCTION dutiful.days_(of_term bigint, done_us bigint, at time
 RETURNS bigint LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
 DECLARE
     now timestamptz;
+    cut timestamp;
     day date;
+    gone bigint;
+    -- A day that is not to be dropped yet does not keep the next ones.
+    tries CONSTANT int := 8;
 BEGIN
     PERFORM dutiful.check_term_(of_term);
     now := coalesce(at, clock_timestamp());
     PERFORM dutiful.make_days_(now);
-    SELECT min(to_date(right(c.relname, 8), 'YYYYMMDD')) INTO day
-    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = 'dutiful.job'::regclass AND c.relname ~ '^job_[0-9]{8}$';
-    IF (day + 1)::timestamp AT TIME ZONE 'UTC' <= now - done_us * interval '1 microsecond' THEN
-        RETURN dutiful.drop_day_(day, now - done_us * interval '1 microsecond');
-    END IF;
-    RETURN 0;
+    cut := (now - done_us * interval '1 microsecond') AT TIME ZONE 'UTC';
+    FOR day IN
+        SELECT DISTINCT to_date(right(c.relname, 8), 'YYYYMMDD')
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent IN ('dutiful.job'::regclass, 'dutiful.done'::regclass)
+            AND c.relname ~ '_[0-9]{8}$' AND right(c.relname, 8) < to_char(cut, 'YYYYMMDD')
+        ORDER BY 1 LIMIT tries
+    LOOP
+        gone := dutiful.drop_day_(day, cut AT TIME ZONE 'UTC');
+        EXIT WHEN gone IS NOT NULL;
+    END LOOP;
+    RETURN coalesce(gone, 0);
 END $$
 
 -- :function_make_days makes the partitions of today and of the next three days, unless rows of
@@ -158,23 +189,28 @@ END $$
 
 -- :function_drop_day drops a day's partitions; what is kept longer moves to DEFAULT. Writes to
 -- that day alone are locked out while it is looked through, everybody only for the moment in which
--- it is detached. Returns how many ended jobs went.
+-- it is detached. Returns how many ended jobs went, null if it must wait.
 CREATE OR REPLACE FUNCTION dutiful.drop_day_(day date, cut timestamptz) RETURNS bigint
 LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
 DECLARE
-    jobs text := 'job' || to_char(day, '_YYYYMMDD');
-    ends text := 'done' || to_char(day, '_YYYYMMDD');
-    has_ends boolean := to_regclass(format('dutiful.%I', 'done' || to_char(day, '_YYYYMMDD')))
-        IS NOT NULL;
     low uuid := dutiful.floor_(day::timestamp AT TIME ZONE 'UTC');
     high uuid := dutiful.floor_((day + 1)::timestamp AT TIME ZONE 'UTC');
+    parts text[];
+    part text;
     gone bigint;
     survivors uuid[];
     survivors_max CONSTANT int := 10000;
 BEGIN
-    EXECUTE format('LOCK TABLE dutiful.%I IN SHARE ROW EXCLUSIVE MODE', jobs);
-    IF has_ends THEN
-        EXECUTE format('LOCK TABLE dutiful.%I IN SHARE ROW EXCLUSIVE MODE', ends);
+    parts := ARRAY (
+        SELECT p || to_char(day, '_YYYYMMDD') FROM unnest(ARRAY['job', 'done']) p
+        WHERE to_regclass(format('dutiful.%I', p || to_char(day, '_YYYYMMDD'))) IS NOT NULL);
+    FOREACH part IN ARRAY parts LOOP
+        EXECUTE format('LOCK TABLE dutiful.%I IN SHARE ROW EXCLUSIVE MODE', part);
+    END LOOP;
+    -- The other half stands in DEFAULT: what ended goes one by one first.
+    IF cardinality(parts) < 2 AND EXISTS (SELECT FROM dutiful.done d
+            WHERE d.id >= low AND d.id < high AND d.finished_at < cut) THEN
+        RETURN NULL;
     END IF;
     survivors := ARRAY (
         SELECT id FROM dutiful.ready WHERE id >= low AND id < high
@@ -184,42 +220,42 @@ BEGIN
         UNION ALL SELECT id FROM dutiful.done
             WHERE id >= low AND id < high AND finished_at >= cut
         LIMIT survivors_max + 1);
-    -- So many would hold everybody up while they move: they are pruned one by one, for now.
+    -- So many would hold everybody up while they move: the rest is pruned one by one meanwhile.
     IF cardinality(survivors) > survivors_max THEN
-        RETURN 0;
+        RETURN NULL;
     END IF;
-    WITH old AS (
-        SELECT d.id, d.outcome FROM dutiful.done d
-        WHERE d.id >= low AND d.id < high AND d.finished_at < cut AND NOT d.id = ANY (survivors)
-    ),
-    counts AS (
+    WITH counts AS (
         SELECT coalesce(j.queue, 'unknown') AS queue, coalesce(j.type, 'unknown') AS type,
-            CASE o.outcome WHEN 2 THEN 9 ELSE 8 END AS event, count(*) AS n
-        FROM old o LEFT JOIN dutiful.job j ON j.id = o.id AND j.id >= low AND j.id < high
-        GROUP BY 1, 2, 3
+            CASE d.outcome WHEN 2 THEN 9 ELSE 8 END AS event, count(*) AS n
+        FROM dutiful.done d
+        LEFT JOIN dutiful.job j ON j.id = d.id AND j.id >= low AND j.id < high
+        WHERE d.id >= low AND d.id < high AND d.finished_at < cut GROUP BY 1, 2, 3
     ),
     counted AS (
         INSERT INTO dutiful.tally (queue, type, event, n) SELECT * FROM counts
     )
     SELECT coalesce(sum(n), 0) INTO gone FROM counts;
-    DELETE FROM dutiful.attempt
-    WHERE id >= low AND id < high AND NOT id = ANY (survivors);
-    DELETE FROM dutiful.progress
-    WHERE id >= low AND id < high AND NOT id = ANY (survivors);
-    DELETE FROM dutiful.log WHERE id >= low AND id < high AND NOT id = ANY (survivors);
-    IF has_ends THEN
-        EXECUTE format('ALTER TABLE dutiful.done DETACH PARTITION dutiful.%I', ends);
-        EXECUTE format('INSERT INTO dutiful.done SELECT * FROM dutiful.%I WHERE id = ANY ($1)',
-            ends) USING survivors;
-        EXECUTE format('DROP TABLE dutiful.%I', ends);
-    END IF;
-    EXECUTE format('ALTER TABLE dutiful.job DETACH PARTITION dutiful.%I', jobs);
-    EXECUTE format('INSERT INTO dutiful.job SELECT * FROM dutiful.%I WHERE id = ANY ($1)', jobs)
-        USING survivors;
-    EXECUTE format('DROP TABLE dutiful.%I', jobs);
+    DELETE FROM dutiful.attempt a WHERE a.id >= low AND a.id < high
+        AND NOT EXISTS (SELECT FROM unnest(survivors) s WHERE s = a.id);
+    DELETE FROM dutiful.progress p WHERE p.id >= low AND p.id < high
+        AND NOT EXISTS (SELECT FROM unnest(survivors) s WHERE s = p.id);
+    DELETE FROM dutiful.log l WHERE l.id >= low AND l.id < high
+        AND NOT EXISTS (SELECT FROM unnest(survivors) s WHERE s = l.id);
+    FOREACH part IN ARRAY parts LOOP
+        EXECUTE format('ALTER TABLE dutiful.%I DETACH PARTITION dutiful.%I',
+            split_part(part, '_', 1), part);
+        IF part LIKE 'done%' THEN
+            EXECUTE format('INSERT INTO dutiful.done SELECT * FROM dutiful.%I
+                WHERE finished_at >= $1', part) USING cut;
+        ELSE
+            EXECUTE format('INSERT INTO dutiful.job SELECT * FROM dutiful.%I WHERE id = ANY ($1)',
+                part) USING survivors;
+        END IF;
+        EXECUTE format('DROP TABLE dutiful.%I', part);
+    END LOOP;
     RETURN gone;
-EXCEPTION WHEN lock_not_available THEN
-    RETURN 0;
+EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+    RETURN NULL;
 END $$
 
 -- :functions_ready the partitions that a migration leaves there
