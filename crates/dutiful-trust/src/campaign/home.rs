@@ -31,7 +31,11 @@ impl Home {
             None => Self::of_file(format!("sqlite:{}", dir.join("store.db").display()))?,
             Some(OWN_SERVER) => {
                 // Commits wait for the disk here, as they do for people.
-                let options = Options { version: Version::System, fsync: true, settings: vec![("recovery_init_sync_method".into(), "syncfs".into())] };
+                let options = Options {
+                    version: Version::System,
+                    fsync: true,
+                    settings: vec![("recovery_init_sync_method".into(), "syncfs".into())],
+                };
                 let server = Postgres::start(&options)?;
                 // No database of its own: recovery syncs each file of each database.
                 let url = format!("{}?schema={SCHEMA}", server.url("postgres"));

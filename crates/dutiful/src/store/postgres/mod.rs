@@ -21,6 +21,7 @@ mod session;
 mod statements;
 mod target;
 mod tls;
+mod unsure;
 mod upkeep;
 mod values;
 mod verbs;
@@ -55,6 +56,7 @@ pub(super) struct Db {
     bell: Arc<Doorbell>,
     foreign: claim::ForeignLook,
     gathering: gather::Gathering,
+    unsure: unsure::Unsure,
     me: std::sync::Weak<Db>,
 }
 
@@ -76,6 +78,7 @@ impl PostgresStore {
             bell: Doorbell::new(),
             foreign: claim::ForeignLook::default(),
             gathering: gather::Gathering::default(),
+            unsure: unsure::Unsure::default(),
             me: me.clone(),
         });
         let opened = db.clone();

@@ -59,4 +59,3 @@ pub(super) fn logged(row: &Row) -> Result<Option<Logged>, Trouble> {
     let started_at = get(row, "last_started_at")?;
     Ok(Some(Logged { number: number.max(0) as u32, started_at, error }))
 }
-
