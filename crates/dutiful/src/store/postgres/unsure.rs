@@ -32,7 +32,7 @@ impl Unsure {
 
     /// Says whether an end was in doubt.
     pub(super) fn has(&self, one: &Finish) -> bool {
-        self.fences().contains(&one.fence)
+        cfg!(not(bug = "answer_lost")) && self.fences().contains(&one.fence)
     }
 
     /// Forgets ends whose fate was told.
