@@ -129,3 +129,19 @@ fn logged(row: &Row) -> anyhow::Result<Logged> {
         outcome: row.try_get(5)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_taken_out_of_the_url_and_the_rest_stays() {
+        for (url, plain, schema) in [
+            ("postgres://h/d", "postgres://h/d", "dutiful"),
+            ("postgres://h/d?schema=jobs", "postgres://h/d", "jobs"),
+            ("postgres://h/d?a=1&schema=jobs&b=2", "postgres://h/d?a=1&b=2", "jobs"),
+        ] {
+            assert_eq!(without_schema(url), (plain.to_owned(), schema.to_owned()));
+        }
+    }
+}
