@@ -300,6 +300,15 @@ impl Fleet {
         self.ledger.note(kind, *id.as_bytes(), end, 0);
     }
 
+    /// Writes down what the driver did to the server that workers with so many slots use.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn note_server(&self, kind: Kind, slots: usize) -> anyhow::Result<()> {
+        let (attempt, nonce, pid) = (0, slots as i64, 0);
+        Ok(self.ledger.append(Entry { kind, id: [0; 16], attempt, nonce, at: now_us(), pid })?)
+    }
+
     fn complain(&mut self, process: &Process, status: ExitStatus, what: &str) {
         let last = last_lines(&process.errors);
         let role = process.role.as_str();

@@ -79,6 +79,23 @@ impl History {
     }
 }
 
+impl History {
+    /// Returns how many slots workers had when the server went away, over all times that it did.
+    pub fn slots_in_outages(&self) -> u64 {
+        self.signals(Kind::ServerDown).map(|entry| entry.nonce.max(0) as u64).sum()
+    }
+
+    /// Returns how long it took until a completion was accepted after each return of the server,
+    /// in µs, or `None` where none was.
+    pub fn returns(&self) -> Vec<Option<i64>> {
+        let mut accepted: Vec<_> =
+            self.jobs.values().flat_map(|entries| of_kind(entries, Kind::DoneOk)).collect();
+        accepted.sort_by_key(|entry| entry.at);
+        let first = |up: i64| accepted.iter().find(|entry| entry.at >= up).map(|one| one.at - up);
+        self.signals(Kind::ServerUp).map(|up| first(up.at)).collect()
+    }
+}
+
 /// Returns the records of a kind.
 pub fn of_kind(entries: &[Entry], kind: Kind) -> impl Iterator<Item = &Entry> {
     entries.iter().filter(move |entry| entry.kind == kind)

@@ -49,6 +49,10 @@ pub enum Kind {
     Continued = 22,
     /// The driver asked a process to end (SIGTERM).
     Asked = 23,
+    /// The driver is about to end the server; `nonce` is how many slots all workers have.
+    ServerDown = 24,
+    /// The server takes connections again.
+    ServerUp = 25,
 }
 
 /// In an [`Kind::Intent`]: the job has to end completed.
@@ -59,7 +63,7 @@ pub const END_DEAD: u32 = 1;
 pub const END_QUARANTINED: u32 = 2;
 
 impl Kind {
-    const ALL: [Kind; 14] = [
+    const ALL: [Kind; 16] = [
         Kind::Intent,
         Kind::Acked,
         Kind::RolledBack,
@@ -74,6 +78,8 @@ impl Kind {
         Kind::Stopped,
         Kind::Continued,
         Kind::Asked,
+        Kind::ServerDown,
+        Kind::ServerUp,
     ];
 }
 

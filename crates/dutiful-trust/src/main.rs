@@ -35,6 +35,8 @@ enum Command {
     Poison(PlanArgs),
     /// Ask workers to end at random points (T38)
     Stop(PlanArgs),
+    /// Kill the server of --store postgres and start it again (T17)
+    Outage(PlanArgs),
     #[command(hide = true)]
     Producer(RoleArgs),
     #[command(hide = true)]
@@ -52,7 +54,8 @@ struct PlanArgs {
     /// Repeats the same dice
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// sqlite:FILE; a new file in --dir when absent
+    /// sqlite:FILE, postgres://…?schema=…, or postgres for a server of its own; a new file in
+    /// --dir when absent
     #[arg(long)]
     store: Option<String>,
     /// An empty folder for ledgers and logs, kept; a temporary one when absent
@@ -117,6 +120,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     const RESCUE: Duration = Duration::from_secs(2);
     const ZOMBIE: Duration = Duration::from_millis(700);
     const STOP: Duration = Duration::from_millis(600);
+    const OUTAGE: Duration = Duration::from_secs(5);
     const SHORT: Duration = Duration::from_millis(500);
     const LONG: Duration = Duration::from_secs(5);
     let report = match command {
@@ -127,6 +131,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Soak(args) => campaign::soak(args.plan("soak", STORM, LONG))?,
         Command::Poison(args) => campaign::poison(args.plan("poison", STORM, LONG))?,
         Command::Stop(args) => campaign::stop(args.plan("stop", STOP, SHORT))?,
+        Command::Outage(args) => campaign::outage(args.plan("outage", OUTAGE, LONG))?,
         Command::Producer(args) => {
             let predecessor = args.predecessor;
             return play(roles::produce(args.shape(), predecessor));

@@ -4,7 +4,10 @@ mod run;
 
 #[test]
 fn a_counter_raised_by_each_job_is_the_number_of_jobs() {
-    let report = run::campaign(&["counter", "--seconds", "6", "--seed", "2", "--lease", "1500ms"]);
+    let report = run::campaign(
+        run::Store::Sqlite,
+        &["counter", "--seconds", "6", "--seed", "2", "--lease", "1500ms"],
+    );
     run::expect_clean(&report);
     assert!(run::figure(&report, "killed") >= 8, "too few kills to show anything: {report}");
     assert!(run::figure(&report, "stopped") >= 1, "nobody stood still: {report}");

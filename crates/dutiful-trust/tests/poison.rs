@@ -2,9 +2,13 @@
 
 mod run;
 
-#[test]
-fn a_job_that_kills_is_quarantined_after_three_deaths_and_its_neighbours_are_done() {
-    let report = run::campaign(&["poison", "--seconds", "6", "--seed", "6", "--lease", "1500ms"]);
+run::on_each_store!(a_job_that_kills_is_quarantined_after_three_deaths_and_its_neighbours_are_done);
+
+fn a_job_that_kills_is_quarantined_after_three_deaths_and_its_neighbours_are_done(
+    store: run::Store,
+) {
+    let report =
+        run::campaign(store, &["poison", "--seconds", "6", "--seed", "6", "--lease", "1500ms"]);
     run::expect_clean(&report);
     assert!(run::figure(&report, "poison_jobs") >= 2, "no poison: {report}");
     let killed = run::figure(&report, "crashed");

@@ -2,9 +2,11 @@
 
 mod run;
 
-#[test]
-fn jobs_of_a_killed_worker_run_again_soon() {
-    let report = run::campaign(&["rescue", "--seconds", "7", "--seed", "5", "--lease", "1500ms"]);
+run::on_each_store!(jobs_of_a_killed_worker_run_again_soon);
+
+fn jobs_of_a_killed_worker_run_again_soon(store: run::Store) {
+    let report =
+        run::campaign(store, &["rescue", "--seconds", "7", "--seed", "5", "--lease", "1500ms"]);
     run::expect_clean(&report);
     assert!(run::figure(&report, "killed") >= 2, "too few kills to show anything: {report}");
     assert!(run::figure(&report, "repeats") >= 4, "no kill hit a running job: {report}");

@@ -2,9 +2,11 @@
 
 mod run;
 
-#[test]
-fn workers_end_in_time_and_give_back_what_they_hold() {
-    let report = run::campaign(&["stop", "--seconds", "8", "--seed", "4", "--lease", "1500ms"]);
+run::on_each_store!(workers_end_in_time_and_give_back_what_they_hold);
+
+fn workers_end_in_time_and_give_back_what_they_hold(store: run::Store) {
+    let report =
+        run::campaign(store, &["stop", "--seconds", "8", "--seed", "4", "--lease", "1500ms"]);
     run::expect_clean(&report);
     assert!(run::figure(&report, "ended") >= 8, "too few ends to show anything: {report}");
     assert!(run::figure(&report, "released") >= 8, "nothing was given back: {report}");

@@ -2,9 +2,11 @@
 
 mod run;
 
-#[test]
-fn a_worker_that_stood_still_is_refused_and_told() {
-    let report = run::campaign(&["zombie", "--seconds", "6", "--seed", "3", "--lease", "1500ms"]);
+run::on_each_store!(a_worker_that_stood_still_is_refused_and_told);
+
+fn a_worker_that_stood_still_is_refused_and_told(store: run::Store) {
+    let report =
+        run::campaign(store, &["zombie", "--seconds", "6", "--seed", "3", "--lease", "1500ms"]);
     run::expect_clean(&report);
     assert!(run::figure(&report, "stopped") >= 4, "too few stops to show anything: {report}");
     assert!(run::figure(&report, "stalled") >= 4, "no stop cost a lease: {report}");

@@ -1,22 +1,26 @@
 //! The campaigns: what is done to the processes, for how long, and what they promised.
 
+mod home;
+mod outage;
 mod poison;
 mod soak;
 mod stop;
 mod storm;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::final_state::{self, FinalState};
+use crate::final_state::FinalState;
 use crate::fleet::{Fleet, LOOK, Role};
 use crate::history::History;
 use crate::judge::{Rules, Verdict, judge};
 use crate::roles::{Mix, Shape};
 
+use self::home::{Home, is_durable};
+pub use self::outage::outage;
 pub use self::poison::{Poisoned, poison};
 pub use self::soak::{Endurance, soak};
 pub use self::stop::stop;
@@ -35,7 +39,7 @@ pub struct Plan {
     pub during: Duration,
     /// The seed.
     pub seed: u64,
-    /// The store; a new SQLite file in `dir` when absent.
+    /// The store, or `postgres` for a server of its own; a new SQLite file in `dir` when absent.
     pub store: Option<String>,
     /// Where ledgers and the store are kept; a folder that is removed when nothing is wrong, when
     /// absent.
@@ -99,9 +103,8 @@ pub struct Report {
 struct Campaign {
     plan: Plan,
     dir: PathBuf,
-    store: String,
-    file: PathBuf,
     fleet: Fleet,
+    home: Home,
     begun: Instant,
     ended: u64,
     end_max: Duration,
@@ -116,14 +119,9 @@ impl Campaign {
         std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
         let fresh = std::fs::read_dir(&dir)?.next().is_none();
         anyhow::ensure!(fresh, "use {}: it is not empty, and old ledgers mislead", dir.display());
-        let store = match &plan.store {
-            Some(store) => store.clone(),
-            None => format!("sqlite:{}", dir.join("store.db").display()),
-        };
-        let file = final_state::file_of(&store)?;
-        anyhow::ensure!(!file.exists(), "use {}: it exists already", file.display());
+        let home = Home::make(plan.store.as_deref(), &dir)?;
         let shape = Shape {
-            store: store.clone(),
+            store: home.url.clone(),
             dir: dir.clone(),
             mix,
             slots: plan.slots,
@@ -140,7 +138,7 @@ impl Campaign {
             fleet.spawn(Role::Producer, None)?;
         }
         let (begun, end_max) = (Instant::now(), Duration::ZERO);
-        Ok(Self { plan, dir, store, file, fleet, begun, ended: 0, end_max })
+        Ok(Self { plan, dir, fleet, home, begun, ended: 0, end_max })
     }
 
     /// Lets the rest drain, ends the workers in order, and judges.
@@ -167,14 +165,14 @@ impl Campaign {
         let within = self.plan.grace + END_SLACK;
         self.end_max = self.end_max.max(self.fleet.end_all(Role::Worker, within)?);
         let history = History::read(&self.dir)?;
-        let state = FinalState::read(&self.file)?;
+        let state = self.home.tables()?.read()?;
         let mut verdict = judge(&history, &state, rules);
         let poisoned = look(&self.fleet, &history, &state, &mut verdict);
         if !drained {
             verdict.blame("J1: the jobs left were not done in time".to_owned());
         }
-        let durability = durability(&self.store)?;
-        if !durability.contains("synchronous=full") {
+        let durability = self.home.durability()?;
+        if !is_durable(&durability) {
             verdict
                 .blame(format!("what is acknowledged does not survive power loss: {durability}"));
         }
@@ -187,9 +185,9 @@ impl Campaign {
     }
 
     fn drain(&mut self, within: Duration) -> anyhow::Result<bool> {
-        let conn = final_state::open(&self.file)?;
+        let tables = self.home.tables()?;
         let begun = Instant::now();
-        while final_state::number(&conn, "waiting", None)? > 0 {
+        while tables.number("waiting", None)? > 0 {
             if begun.elapsed() > within {
                 return Ok(false);
             }
@@ -237,23 +235,7 @@ impl Campaign {
     }
 }
 
-/// Asks the library itself what the store promises.
-fn durability(store: &str) -> anyhow::Result<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let client = dutiful::Client::connect(store).await?;
-        let durability = client.facts().durability;
-        client.close().await?;
-        Ok(durability)
-    })
-}
-
 /// Returns the number of µs in a duration.
 fn us(while_: Duration) -> i64 {
     i64::try_from(while_.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// True when a process left leases behind.
-fn left_leases(file: &Path, pid: u32) -> anyhow::Result<i64> {
-    Ok(final_state::number(&final_state::open(file)?, "leases_of", Some(pid))?)
 }

@@ -60,7 +60,7 @@ pub fn poison(plan: Plan) -> anyhow::Result<Report> {
     let rules = Rules::strict(plan.lease);
     let mut campaign = Campaign::start(plan, Mix::Poison, WORK_MAX)?;
     campaign.fleet.may_crash = true;
-    let client = Client::connect(&campaign.store).context("open the store")?;
+    let client = Client::connect(&campaign.home.url).context("open the store")?;
     campaign.pass_until_work_flows()?;
     let calm_from = now_us();
     campaign.fleet.pass(campaign.plan.during / CALM_PARTS)?;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Campaign, Plan, Report};
@@ -59,15 +60,16 @@ struct Look {
 pub fn soak(plan: Plan) -> anyhow::Result<Report> {
     let rules = Rules::strict(plan.lease);
     let mut campaign = Campaign::start(plan, Mix::Random, Duration::from_millis(20))?;
+    let file = campaign.home.file.clone().context("watch the files of a server")?;
     let (mut looks, mut wal_max) = (Vec::new(), 0.0_f64);
     let during = campaign.plan.during;
     while campaign.begun.elapsed() < during {
         campaign.fleet.pass(SAMPLE)?;
         looks.extend(look(&campaign));
-        wal_max = wal_max.max(mib(&wal_of(&campaign.file)));
+        wal_max = wal_max.max(mib(&wal_of(&file)));
     }
     let mut endurance = sum_up(&looks, during);
-    (endurance.wal_mib_max, endurance.file_mib) = (wal_max, mib(&campaign.file));
+    (endurance.wal_mib_max, endurance.file_mib) = (wal_max, mib(&file));
     let complaints = complaints(&endurance);
     campaign.fleet.complaints.extend(complaints);
     let mut report = campaign.finish(&rules)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Campaign, END_SLACK, Plan, Report, left_leases};
+use super::{Campaign, END_SLACK, Plan, Report};
 use crate::fleet::{Ending, Role};
 use crate::judge::Rules;
 use crate::roles::Mix;
@@ -54,7 +54,7 @@ impl Campaign {
         if status.code() != Some(0) {
             self.fleet.complaints.push(format!("T38: worker {pid} ended with {status}, not 0"));
         }
-        let left = left_leases(&self.file, pid)?;
+        let left = self.home.tables()?.number("leases_of", Some(pid))?;
         if left > 0 {
             self.fleet.complaints.push(format!("T38: worker {pid} left {left} leases behind"));
         }

@@ -46,6 +46,8 @@ pub struct Rules {
     pub cancel_us_max: Option<i64>,
     /// The jobs of a killed process are rescued within this many µs.
     pub rescue_us_max: Option<i64>,
+    /// After the server came back, a completion is accepted within this many µs.
+    pub back_us_max: Option<i64>,
     /// True when each job raises the counter and completes in its own transaction. Then a worker
     /// that gave its lease up may hear later that the transaction was in time after all.
     pub counts: bool,
@@ -60,6 +62,7 @@ impl Rules {
             only_the_killed_stall: true,
             cancel_us_max: None,
             rescue_us_max: None,
+            back_us_max: None,
             counts: false,
         }
     }
@@ -119,6 +122,10 @@ pub struct Verdict {
     pub killed: u64,
     /// Processes stopped and woken.
     pub stopped: u64,
+    /// Times that the server went away.
+    pub outages: u64,
+    /// From the server's return until a completion was accepted, the slowest, in ms.
+    pub back_ms_max: f64,
     /// Ledgers whose last record was cut off.
     pub torn: u64,
     /// How many violations there are.
@@ -175,6 +182,7 @@ pub fn judge(history: &History, state: &FinalState, rules: &Rules) -> Verdict {
     signals::repeats_are_explained(history, state, rules, &mut verdict);
     signals::rescues_are_prompt(history, state, rules, &mut verdict);
     signals::nobody_is_overtaken(history, state, rules, &mut verdict);
+    signals::work_goes_on(history, rules, &mut verdict);
     signals::cancellation_is_heard(history, state, rules, &mut verdict);
     invariants::tally_is_exact(state, &mut verdict);
     invariants::counter_is_exact(history, state, rules, &mut verdict);
@@ -212,7 +220,8 @@ fn figures(history: &History, state: &FinalState) -> Verdict {
         starts: history.count(Kind::Start),
         extra_starts: extra.sum(),
         repeats_max: history.slots_lost() * RUNS_PER_SLOT + history.self_fenced(),
-        stalled_max: history.slots_lost() * LEASES_PER_SLOT + history.self_fenced(),
+        stalled_max: (history.slots_lost() + history.slots_in_outages()) * LEASES_PER_SLOT
+            + history.self_fenced(),
         double_effects: double.count() as u64,
         stalled: logged(code::STALLED)
             + standing(Place::Dead, |reason| reason == code::QUARANTINED),
@@ -225,6 +234,7 @@ fn figures(history: &History, state: &FinalState) -> Verdict {
         counter: state.counter,
         killed: history.signals(Kind::Killed).count() as u64,
         stopped: history.signals(Kind::Stopped).count() as u64,
+        outages: history.signals(Kind::ServerDown).count() as u64,
         torn: history.torn,
         ..Verdict::default()
     }

@@ -92,6 +92,19 @@ pub(super) fn rescues_are_prompt(
     }
 }
 
+/// After each return of the server a completion is accepted soon.
+pub(super) fn work_goes_on(history: &History, rules: &Rules, verdict: &mut Verdict) {
+    let Some(max) = rules.back_us_max else { return };
+    for (n, back) in history.returns().into_iter().enumerate() {
+        let ms = back.map(|us| us as f64 / 1000.0);
+        verdict.back_ms_max = verdict.back_ms_max.max(ms.unwrap_or(0.0));
+        if back.is_none_or(|us| us > max) {
+            let what = ms.map_or("never".to_owned(), |ms| format!("{ms} ms later"));
+            verdict.blame(format!("T17: after outage {} a job was completed {what}", n + 1));
+        }
+    }
+}
+
 /// A handler that ran while its process stood still, and whose lease was lost, hears of it soon
 /// after the awakening: it is cancelled, or it ended by itself before that.
 pub(super) fn cancellation_is_heard(

@@ -15,6 +15,7 @@ const RULES: Rules = Rules {
     only_the_killed_stall: true,
     cancel_us_max: Some(1_000_000),
     rescue_us_max: Some(5_000_000),
+    back_us_max: Some(5_000_000),
     counts: false,
 };
 
@@ -425,4 +426,20 @@ fn percentiles_are_of_the_sorted_values() {
     let expected = Percentiles { p50: 100.0, p99: 198.0, max: 200.0 };
     assert_eq!(Percentiles::of_us(us), expected);
     assert_eq!(Percentiles::of_us(Vec::new()), Percentiles::default());
+}
+
+#[test]
+fn t17_names_work_that_comes_back_late_or_never() {
+    let back = |up: i64| {
+        let mut case = Case::good();
+        case.signal(Kind::ServerDown, 0, up - 10);
+        case.signal(Kind::ServerUp, 0, up);
+        case
+    };
+    // The job is completed at 3,000.
+    assert!(back(2_500).judge().is_clean());
+    let verdict = back(2_500).judge();
+    assert_eq!((verdict.outages, verdict.back_ms_max), (1, 0.5));
+    back(-5_100_000).breaks("T17");
+    back(3_001).breaks("T17");
 }

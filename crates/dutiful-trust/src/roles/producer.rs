@@ -9,7 +9,7 @@ use dutiful::{Client, Enqueue, Error, JobId, NewJob, Settings};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::{Errand, MAX_ATTEMPTS, QUEUE, Shape};
-use crate::final_state::file_of;
+use crate::final_state::{file_of, is_postgres};
 use crate::history::{has, of_kind};
 use crate::ledger::{self, Kind, Ledger};
 
@@ -84,6 +84,8 @@ fn unanswered(dir: &Path, pid: u32) -> anyhow::Result<Vec<JobId>> {
 
 async fn enqueue_on_and_on(desk: Arc<Desk>, seed: u64) -> anyhow::Result<()> {
     let mut rng = fastrand::Rng::with_seed(seed);
+    // In a user's own transaction only where the user's tables are in the same file.
+    let within = !is_postgres(&desk.shape.store);
     for round in 0u64.. {
         if round % LOOKS == 0 {
             wait_for_room(&desk).await;
@@ -91,8 +93,9 @@ async fn enqueue_on_and_on(desk: Arc<Desk>, seed: u64) -> anyhow::Result<()> {
         match rng.u8(0..100) {
             0..60 => send_one(&desk, JobId::new(), delay(&mut rng)).await?,
             60..85 => send_batch(&desk, rng.usize(2..=desk.shape.mix.batch_max())).await?,
-            85..95 => send_within(&desk, true).await?,
-            _ => send_within(&desk, false).await?,
+            85..95 if within => send_within(&desk, true).await?,
+            95.. if within => send_within(&desk, false).await?,
+            _ => send_one(&desk, JobId::new(), Duration::ZERO).await?,
         }
         tokio::time::sleep(Duration::from_millis(rng.u64(0..8))).await;
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counter::Counter;
 use super::{Errand, QUEUE, Shape};
-use crate::final_state::file_of;
+use crate::final_state::{file_of, is_postgres};
 use crate::ledger::{Kind, Ledger};
 
 /// A failed errand is tried again after this.
@@ -40,7 +40,7 @@ jobs!(
 
 struct App {
     ledger: Arc<Ledger>,
-    counter: Counter,
+    counter: Option<Counter>,
 }
 
 impl App {
@@ -60,7 +60,10 @@ fn note(ledger: &Ledger, kind: Kind, fence: Fence) {
 pub async fn work(shape: Shape) -> anyhow::Result<()> {
     super::die_with_the_driver()?;
     let client = Client::connect(&shape.store).await?;
-    let counter = Counter::open(file_of(&shape.store)?)?;
+    let counter = match is_postgres(&shape.store) {
+        true => None,
+        false => Some(Counter::open(file_of(&shape.store)?)?),
+    };
     let mut stop = Box::pin(dutiful::shutdown_signal());
     // Polled once, it hears signals; the driver takes the ledger as the sign for that.
     tokio::select! {
@@ -126,7 +129,10 @@ async fn do_work(job: Work, cx: Context<App>) -> dutiful::Result<Outcome> {
 fn count(job: Count, cx: Context<App>) -> dutiful::Result<Completed> {
     cx.app.note(Kind::Start, cx.fence());
     std::thread::sleep(Duration::from_millis(job.0.ms));
-    cx.app.counter.raise(|tx| {
+    let Some(counter) = &cx.app.counter else {
+        return Err(HandlerError::msg("only a file has a counter beside the jobs").into());
+    };
+    counter.raise(|tx| {
         // Before the commit: after it, a kill could leave a completion without its effect.
         cx.app.note(Kind::Effect, cx.fence());
         Ok(cx.complete_within(tx).now()?)

@@ -4,14 +4,50 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+/// Where the jobs of a campaign are kept.
+#[derive(Clone, Copy)]
+pub(crate) enum Store {
+    /// A new file.
+    #[allow(dead_code, reason = "each test binary uses the stores that it can")]
+    Sqlite,
+    /// A new server.
+    #[allow(dead_code, reason = "each test binary uses the stores that it can")]
+    Postgres,
+}
+
+/// Makes a test of the function for each store.
+#[allow(unused_macros, reason = "each test binary uses what it needs")]
+macro_rules! on_each_store {
+    ($promise:ident) => {
+        mod sqlite {
+            #[test]
+            fn $promise() {
+                super::$promise(crate::run::Store::Sqlite);
+            }
+        }
+        mod postgres {
+            #[test]
+            fn $promise() {
+                super::$promise(crate::run::Store::Postgres);
+            }
+        }
+    };
+}
+#[allow(unused_imports, reason = "each test binary uses what it needs")]
+pub(crate) use on_each_store;
+
 /// Runs a campaign and returns its report.
 #[track_caller]
-pub(crate) fn campaign(arguments: &[&str]) -> Value {
+pub(crate) fn campaign(store: Store, arguments: &[&str]) -> Value {
     let dir = tempfile::tempdir().expect("a temporary folder can be made");
     // Within it, so that ledgers and logs of a failed run go too: the seed repeats it.
     let kept = dir.path().join("run");
     let output = Command::new(env!("CARGO_BIN_EXE_dutiful-trust"))
         .args(arguments)
+        .args(match store {
+            Store::Sqlite => &[][..],
+            Store::Postgres => &["--store", "postgres"],
+        })
         .arg("--dir")
         .arg(&kept)
         .stdin(Stdio::null())

@@ -1,6 +1,7 @@
 //! The Postgres store's connections on real servers: woken, refused, lost, pooled, encrypted; and
 //! who makes its schema, with which rights.
 
+mod answers;
 mod bell;
 mod lost;
 mod pooled;

@@ -24,7 +24,7 @@ use crate::store::{DeadReason, End, Finish, Held};
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 /// … and so often; the caller tries again after that.
 const LOCKED_TRIES: u32 = 500;
-/// How often an unknown outcome is looked for.
+/// How often a batch is written again whose outcome is unknown.
 const UNKNOWN_TRIES: u32 = 5;
 
 /// `outcome` in done and in attempt.
@@ -60,6 +60,24 @@ impl Db {
         worker: WorkerId,
         ends: &[Finish],
     ) -> Result<Vec<Held>, Trouble> {
+        let answer = self.finish_each_kind(worker, ends).await;
+        match &answer {
+            Ok(_) => self.unsure.forget(ends),
+            // Of several kinds some may have been written before the trouble came.
+            Err(_) => self.unsure.remember(ends),
+        }
+        let again = |one: &Finish| matches!(one.end, End::Released | End::Snoozed(_));
+        if answer.is_ok() && ends.iter().any(again) {
+            self.ring();
+        }
+        answer
+    }
+
+    async fn finish_each_kind(
+        &self,
+        worker: WorkerId,
+        ends: &[Finish],
+    ) -> Result<Vec<Held>, Trouble> {
         let mut held = vec![Held::Lost; ends.len()];
         // The same fence twice in a batch is one attempt, and the first word about it counts.
         let mut seen = HashSet::with_capacity(ends.len());
@@ -70,7 +88,7 @@ impl Db {
             let mut tries = 0;
             while !open.is_empty() {
                 let batch: Vec<&Finish> = open.iter().map(|at| &ends[*at]).collect();
-                for at in self.write_known(worker, kind, &batch).await? {
+                for at in self.write_heard(worker, kind, &batch).await? {
                     held[open[at]] = Held::Yes;
                 }
                 open.retain(|at| held[*at] == Held::Lost);
@@ -89,40 +107,33 @@ impl Db {
                 }
             }
         }
-        let again = |one: &Finish| matches!(one.end, End::Released | End::Snoozed(_));
-        if ends.iter().any(again) {
-            self.ring();
+        let doubtful =
+            |at: &usize| firsts[*at] && held[*at] == Held::Lost && self.unsure.has(&ends[*at]);
+        let doubtful: Vec<usize> = (0..ends.len()).filter(doubtful).collect();
+        if !doubtful.is_empty() {
+            let batch: Vec<&Finish> = doubtful.iter().map(|at| &ends[*at]).collect();
+            for at in self.places("ended", &batch, Some(worker)).await? {
+                held[doubtful[at]] = Held::Yes;
+            }
         }
         Ok(held)
     }
 
-    /// Writes a batch of one kind; where the answer got lost, looks for what was written.
-    async fn write_known(
+    /// Writes a batch of one kind until the server answers.
+    async fn write_heard(
         &self,
         worker: WorkerId,
         kind: Kind,
         batch: &[&Finish],
     ) -> Result<Vec<usize>, Trouble> {
         let mut tries = 0;
-        let mut before = Vec::new();
         loop {
             match self.write(worker, kind, batch).await {
-                Ok(mut written) => {
-                    written.extend(before);
-                    return Ok(written);
-                }
-                Err(Trouble::Unknown(error)) if tries == UNKNOWN_TRIES => {
-                    return Err(Trouble::Unknown(error));
-                }
-                Err(Trouble::Unknown(_)) => {
+                Err(Trouble::Unknown(_)) if tries < UNKNOWN_TRIES => {
                     tries += 1;
-                    before = match self.places("ended", batch, Some(worker)).await {
-                        Ok(found) => found,
-                        Err(Trouble::Unknown(_)) => continue,
-                        Err(other) => return Err(other),
-                    };
+                    self.unsure.remember(batch.iter().copied());
                 }
-                Err(other) => return Err(other),
+                answer => return answer,
             }
         }
     }

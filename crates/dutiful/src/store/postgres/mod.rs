@@ -23,6 +23,7 @@ mod statements;
 mod target;
 mod tls;
 mod transaction;
+mod unsure;
 mod upkeep;
 mod values;
 mod verbs;
@@ -60,6 +61,7 @@ pub(super) struct Db {
     bell: Arc<Doorbell>,
     foreign: claim::ForeignLook,
     gathering: gather::Gathering,
+    unsure: unsure::Unsure,
     me: std::sync::Weak<Db>,
     /// What tells our schema from others, once somebody asked.
     instance: std::sync::Mutex<Option<String>>,
@@ -83,6 +85,7 @@ impl PostgresStore {
             bell: Doorbell::new(),
             foreign: claim::ForeignLook::default(),
             gathering: gather::Gathering::default(),
+            unsure: unsure::Unsure::default(),
             me: me.clone(),
             instance: std::sync::Mutex::default(),
         });

@@ -72,6 +72,8 @@ impl Statements {
         let all = FILES.iter().flat_map(|(verb, file)| {
             sections(file).map(move |(name, sql)| {
                 let types = types(sql);
+                #[cfg(bug = "no_fence")]
+                let sql = &sql.replace("AND l.attempt = g.attempt AND l.nonce = g.nonce", "");
                 ((*verb, name), Arc::new(Statement { sql: placed(sql, schema), types }))
             })
         });
