@@ -40,9 +40,14 @@ struct Left {
     crashed: i32,
     /// True when the next payload did not fit; later jobs must not overtake it.
     full: bool,
+    /// What tells these leases from all others.
+    nonce: i64,
     /// True when rows were passed over that took others' room.
     again: bool,
 }
+
+/// A job with its lane and priority, by which the answer is ordered.
+type Placed = ((i64, i16), Claimed);
 
 /// When rows of unknown types were looked for last.
 #[derive(Default)]
@@ -71,10 +76,10 @@ impl Db {
             bytes: i64::try_from(ask.bytes).unwrap_or(i64::MAX),
             crashed: clamp(ask.crashed),
             full: false,
+            nonce: fastrand::i64(1..),
             again: true,
         };
-        let nonce = fastrand::i64(1..);
-        let mut claimed: Vec<((i64, i16), Claimed)> = Vec::new();
+        let mut claimed: Vec<Placed> = Vec::new();
         // One statement must not meet a queue twice: lanes that name one again come after it.
         for turn in turns(&queues) {
             left.again = true;
@@ -83,8 +88,8 @@ impl Db {
                     break;
                 }
                 left.again = false;
-                for row in &self.front(ask, &queues, &types, &turn, &left, nonce).await? {
-                    claimed.extend(take(row, ask, nonce, claimed.is_empty(), &mut left)?);
+                for row in &self.front(ask, &queues, &types, &turn, &left).await? {
+                    claimed.extend(take(row, ask, claimed.is_empty(), &mut left)?);
                 }
             }
         }
@@ -103,7 +108,6 @@ impl Db {
         types: &[&str],
         turn: &[bool],
         left: &Left,
-        nonce: i64,
     ) -> Result<Vec<Row>, Trouble> {
         let (lease, now) = (micros(ask.lease), self.now());
         let rooms = left.rooms.iter().zip(turn).map(|(room, on)| if *on { *room } else { 0 });
@@ -116,7 +120,7 @@ impl Db {
             &left.limit,
             &left.bytes,
             &left.crashed,
-            &nonce,
+            &left.nonce,
             &ask.worker.0,
             &lease,
             &now,
@@ -147,10 +151,9 @@ fn turns(queues: &[&str]) -> Vec<Vec<bool>> {
 fn take(
     row: &Row,
     ask: &ClaimRequest,
-    nonce: i64,
     first: bool,
     left: &mut Left,
-) -> Result<Option<((i64, i16), Claimed)>, Trouble> {
+) -> Result<Option<Placed>, Trouble> {
     let (lane, flags): (i64, i16) = (row.try_get(0)?, row.try_get(5)?);
     let at = (lane - 1) as usize;
     if !row.try_get::<_, bool>(18)? {
@@ -171,7 +174,7 @@ fn take(
     let job_type = ask.types.get(text).cloned().unwrap_or_else(|| Name::stored(text));
     let attempt: i32 = row.try_get(2)?;
     let job = Claimed {
-        fence: Fence { id: row.try_get(1)?, attempt: attempt as u32, nonce },
+        fence: Fence { id: row.try_get(1)?, attempt: attempt as u32, nonce: left.nonce },
         job_type,
         queue: ask.lanes[at].queue.clone(),
         payload,

@@ -111,7 +111,7 @@ impl PostgresStore {
         F: Future<Output = Result<T, Trouble>> + Send + 'static,
     {
         let asked = self.check_process().map(|()| self.db.wire.run(work(self.db.clone())));
-        Box::pin(async move { Ok(asked?.await?) })
+        Box::pin(async move { asked?.await })
     }
 }
 

@@ -71,7 +71,7 @@ BEGIN
             deliveries, correlations, traces, grps, tags_, keys) WITH ORDINALITY AS u (job_id, type,
             queue, payload, priority, delay, at, attempts, timeout_ms, delivery, correlation, trace,
             grp, tags, key, place)
-        -- A batch that names an id twice is worked off as it stands: which of the two is first counts.
+        -- A batch that names an id twice is worked off as it stands: the first of the two counts.
         ORDER BY CASE WHEN repeats THEN NULL ELSE u.key COLLATE "C" END, u.place
     LOOP
         n := g.place;
