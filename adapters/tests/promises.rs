@@ -354,7 +354,7 @@ pub(crate) async fn another_database_is_refused_before_any_write<D: Driver>() ->
         ensure!(refused.is_err(), "after the refusal it can only be rolled back");
         Ok(())
     };
-    let _ = D::transact(&theirs.url, End::Commit, work).await.unwrap_or(Ok(()))?;
+    D::transact(&theirs.url, End::Commit, work).await.unwrap_or(Ok(()))?;
     assert_eq!((ours.states().await?, theirs.states().await?), (vec![], vec![]));
     Ok(())
 }
