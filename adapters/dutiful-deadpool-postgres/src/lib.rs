@@ -26,7 +26,9 @@
 //!     tx.commit().await?;
 //!     Ok(done)
 //! }
-//! # async fn work(client: &Client, pool: Pool) { let _ = dutiful::Worker::new(client, pool).job(confirm); }
+//! # async fn work(client: &Client, pool: Pool) {
+//! #     let _ = dutiful::Worker::new(client, pool).job(confirm);
+//! # }
 //! ```
 //!
 //! The client's store must be the same database (`postgres://…`); another one is refused before

@@ -38,7 +38,7 @@
 //!
 //! Diesel's transaction has no type of its own: its closure is given the connection. So whether a
 //! transaction is open is seen only at the call, by the count that Diesel keeps. Outside of one it
-//! is refused as [`StoreError::Transaction`](dutiful::StoreError::Transaction), and nothing is sent;
+//! is refused ([`StoreError::Transaction`](dutiful::StoreError::Transaction)), and nothing is sent;
 //! a `BEGIN` that Diesel does not know of does not count. A pooled connection is passed as
 //! `&mut **tx`. In a transaction within a transaction, a savepoint, do not call `complete_within`:
 //! Diesel would take back the savepoint alone.

@@ -1,6 +1,6 @@
 //! The promises of a user's transaction, through diesel-async; and what holds outside of one.
 
-#[path = "../../promises.rs"]
+#[path = "../../tests/promises.rs"]
 mod promises;
 
 use anyhow::Result;

@@ -24,7 +24,9 @@
 //!     tx.commit().await?;
 //!     Ok(done)
 //! }
-//! # async fn work(client: &Client, db: DatabaseConnection) { let _ = dutiful::Worker::new(client, db).job(confirm); }
+//! # async fn work(client: &Client, db: DatabaseConnection) {
+//! #     let _ = dutiful::Worker::new(client, db).job(confirm);
+//! # }
 //! ```
 //!
 //! A closure of `db.transaction(|tx| …)` is given `tx: &DatabaseTransaction`; pass `&mut &*tx`.

@@ -25,7 +25,9 @@
 //!     tx.commit().await?;
 //!     Ok(done)
 //! }
-//! # async fn work(client: &Client, pool: PgPool) { let _ = dutiful::Worker::new(client, pool).job(confirm); }
+//! # async fn work(client: &Client, pool: PgPool) {
+//! #     let _ = dutiful::Worker::new(client, pool).job(confirm);
+//! # }
 //! ```
 //!
 //! Note the difference: sqlx's own calls take the connection, `&mut *tx`; Dutiful's take the

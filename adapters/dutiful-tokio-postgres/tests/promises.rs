@@ -1,6 +1,6 @@
 //! The promises of a user's transaction, through tokio-postgres.
 
-#[path = "../../promises.rs"]
+#[path = "../../tests/promises.rs"]
 mod promises;
 
 use anyhow::Result;

@@ -116,7 +116,7 @@ impl Client {
         Enqueue::raw(self, job_type, payload.into())
     }
 
-    /// Enqueues many jobs of one type, in chunks of 1000, each chunk atomic; await it to store them.
+    /// Enqueues many jobs of one type, in chunks of 1000, each chunk atomic; to be awaited.
     ///
     /// # Errors
     /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk

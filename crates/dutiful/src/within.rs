@@ -69,13 +69,14 @@ impl<A> Context<A> {
     /// Completes the job in the caller's own transaction: its effects there and the completion
     /// commit together, once. Return the [`Completed`](crate::Completed) after the commit.
     ///
-    /// On SQLite `cx.complete_within(&tx).now()?`, on Postgres `cx.complete_within(&mut tx).await?`.
+    /// On SQLite `cx.complete_within(&tx).now()?`, on Postgres
+    /// `cx.complete_within(&mut tx).await?`.
     /// Call it in the outermost transaction, after its writes: what a savepoint takes back, the
     /// refusal too, is gone. Under REPEATABLE READ and above, call it first.
     ///
     /// # Errors
-    /// [`Error::LeaseLost`](crate::Error::LeaseLost): the job is no longer ours, and the transaction
-    /// is rolled back (SQLite) or can only be rolled back (Postgres);
+    /// [`Error::LeaseLost`](crate::Error::LeaseLost): the job is no longer ours; the transaction is
+    /// rolled back (SQLite) or can only be rolled back (Postgres);
     /// [`StoreError::Elsewhere`](crate::StoreError::Elsewhere); what the database says.
     pub fn complete_within<'a, Driver, Tx>(&'a self, tx: Tx) -> Tx::Complete
     where

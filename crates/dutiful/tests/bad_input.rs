@@ -305,3 +305,40 @@ async fn a_bad_job_in_a_transaction_leaves_the_transaction_usable() -> Kept {
     assert_eq!(client.stats().await?.totals.pending, 1);
     Ok(())
 }
+
+/// A Postgres transaction that nobody may use.
+struct Untouched;
+enum Nobody {}
+
+impl dutiful::Transaction<Nobody> for Untouched {
+    fn ask<'t>(&'t mut self, statement: &'t str, _: &'t str) -> dutiful::Asked<'t> {
+        panic!("it was asked {statement}")
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_of_another_kind_of_store_is_refused_before_anything_is_sent() -> Kept {
+    let client = Client::connect("sqlite::memory:").await?;
+    let answer = client.enqueue(plain()).within(&mut Untouched).await;
+    assert!(matches!(answer, Err(Error::Store(StoreError::Elsewhere { .. }))), "{answer:?}");
+    let answer = client.enqueue_all([plain()]).within(&mut Untouched).await;
+    assert!(matches!(answer, Err(Error::Store(StoreError::Elsewhere { .. }))), "{answer:?}");
+    nothing_stored(&client).await
+}
+
+#[tokio::test]
+async fn many_jobs_go_into_a_transaction_together() -> Kept {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("jobs.db");
+    let client = Client::connect(&url(&path)).await?;
+    let mut shop = rusqlite::Connection::open(&path)?;
+    let tx = shop.transaction()?;
+    assert_eq!(client.enqueue_all((0..20).map(|_| plain())).within(&tx).now()?.len(), 20);
+    tx.rollback()?;
+    nothing_stored(&client).await?;
+    let tx = shop.transaction()?;
+    client.enqueue_all((0..20).map(|_| plain())).within(&tx).now()?;
+    tx.commit()?;
+    assert_eq!(client.stats().await?.totals.pending, 20);
+    Ok(())
+}

@@ -8,8 +8,8 @@ use std::pin::Pin;
 /// What a transaction answers: a text, or why there is none.
 pub type Asked<'t> = Pin<Box<dyn Future<Output = Result<String, TransactionError>> + Send + 't>>;
 
-/// An open transaction of some driver of Postgres. A driver's crate owns the type `Driver`, an empty
-/// one, and implements this for the driver's transaction; the compiler finds `Driver` at the call.
+/// An open transaction of some driver of Postgres. A driver's crate owns the type `Driver`, which
+/// is empty, and implements this for the driver's transaction; at the call the compiler finds it.
 ///
 /// ```compile_fail,E0277
 /// # async fn enqueue(client: dutiful::Client, pool: String) -> Result<(), dutiful::Error> {

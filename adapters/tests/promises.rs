@@ -29,13 +29,13 @@ const HOSTILE: [&str; 8] = [
 
 /// How a test ends its transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
+pub(crate) enum End {
     Commit,
     Rollback,
 }
 
 /// What a driver's crate tells the tests.
-pub trait Driver: 'static {
+pub(crate) trait Driver: 'static {
     /// Its marker.
     type Marker: 'static;
     /// Its transaction.
@@ -132,7 +132,7 @@ fn sql(url: &str, text: &str) -> Result<String> {
     Postgres::shared(Version::System)?.psql(database, text)
 }
 
-pub async fn a_commit_makes_the_row_and_the_job<D: Driver>() -> Result<()> {
+pub(crate) async fn a_commit_makes_the_row_and_the_job<D: Driver>() -> Result<()> {
     let shop = Shop::open().await?;
     let work = async |tx: &mut D::Tx<'_>| -> Result<()> {
         D::execute(tx, "INSERT INTO orders VALUES (7)").await?;
@@ -156,7 +156,7 @@ pub async fn a_commit_makes_the_row_and_the_job<D: Driver>() -> Result<()> {
     Ok(())
 }
 
-pub async fn a_rollback_leaves_neither<D: Driver>() -> Result<()> {
+pub(crate) async fn a_rollback_leaves_neither<D: Driver>() -> Result<()> {
     let shop = Shop::open().await?;
     let work = async |tx: &mut D::Tx<'_>| -> Result<()> {
         D::execute(tx, "INSERT INTO orders VALUES (7)").await?;
@@ -169,7 +169,7 @@ pub async fn a_rollback_leaves_neither<D: Driver>() -> Result<()> {
     Ok(())
 }
 
-pub async fn a_taken_unique_key_answers_with_its_job<D: Driver>() -> Result<()> {
+pub(crate) async fn a_taken_unique_key_answers_with_its_job<D: Driver>() -> Result<()> {
     let shop = Shop::open().await?;
     let holder = shop.client.enqueue(Charge { order: 1 }).unique("order:1").await?;
     let work = async |tx: &mut D::Tx<'_>| -> Result<()> {
@@ -188,7 +188,7 @@ pub async fn a_taken_unique_key_answers_with_its_job<D: Driver>() -> Result<()> 
     Ok(())
 }
 
-pub async fn many_jobs_go_in_together<D: Driver>() -> Result<()> {
+pub(crate) async fn many_jobs_go_in_together<D: Driver>() -> Result<()> {
     let shop = Shop::open().await?;
     let work = async |tx: &mut D::Tx<'_>| -> Result<()> {
         let jobs = (0..2500).map(|order| Charge { order });
@@ -204,7 +204,7 @@ pub async fn many_jobs_go_in_together<D: Driver>() -> Result<()> {
     Ok(())
 }
 
-pub async fn settings_arrive_as_they_were_given<D: Driver>() -> Result<()> {
+pub(crate) async fn settings_arrive_as_they_were_given<D: Driver>() -> Result<()> {
     let shop = Shop::open().await?;
     let at = std::time::SystemTime::now() + Duration::from_secs(3600);
     let give = |order| {
@@ -224,7 +224,7 @@ pub async fn settings_arrive_as_they_were_given<D: Driver>() -> Result<()> {
     Ok(())
 }
 
-pub async fn payloads_arrive_byte_for_byte<D: Driver>() -> Result<()> {
+pub(crate) async fn payloads_arrive_byte_for_byte<D: Driver>() -> Result<()> {
     let shop = Shop::open().await?;
     let work = async |tx: &mut D::Tx<'_>| -> Result<Vec<_>> {
         let mut ids = Vec::new();
@@ -312,7 +312,7 @@ async fn run_charge<D: Driver>(way: Way) -> Result<(Shop, JobInfo)> {
     Ok((shop, job))
 }
 
-pub async fn an_effect_and_its_completion_commit_together<D: Driver>() -> Result<()> {
+pub(crate) async fn an_effect_and_its_completion_commit_together<D: Driver>() -> Result<()> {
     let (shop, job) = run_charge::<D>(Way::Commit).await?;
     assert_eq!((shop.orders()?.as_str(), job.state), ("5", State::Completed));
     assert_eq!(job.progress.and_then(|said| said.note).as_deref(), Some("booked"));
@@ -322,7 +322,7 @@ pub async fn an_effect_and_its_completion_commit_together<D: Driver>() -> Result
     Ok(())
 }
 
-pub async fn a_completion_that_was_rolled_back_is_a_failure<D: Driver>() -> Result<()> {
+pub(crate) async fn a_completion_that_was_rolled_back_is_a_failure<D: Driver>() -> Result<()> {
     let (shop, job) = run_charge::<D>(Way::RollBack).await?;
     assert_eq!((shop.orders()?.as_str(), job.state), ("", State::Dead));
     let error = job.last_error.context("it says why")?;
@@ -330,20 +330,20 @@ pub async fn a_completion_that_was_rolled_back_is_a_failure<D: Driver>() -> Resu
     Ok(())
 }
 
-pub async fn a_stale_worker_commits_nothing<D: Driver>() -> Result<()> {
+pub(crate) async fn a_stale_worker_commits_nothing<D: Driver>() -> Result<()> {
     let (shop, job) = run_charge::<D>(Way::LoseTheLease).await?;
     assert_eq!((shop.orders()?.as_str(), job.state), ("", State::Active));
     Ok(())
 }
 
-pub async fn a_transaction_held_for_three_leases_keeps_its_job<D: Driver>() -> Result<()> {
+pub(crate) async fn a_transaction_held_for_three_leases_keeps_its_job<D: Driver>() -> Result<()> {
     let (shop, job) = run_charge::<D>(Way::HoldTheTransaction).await?;
     assert_eq!((shop.orders()?.as_str(), job.state), ("5", State::Completed));
     assert_eq!((job.attempt, job.crashes), (1, 0));
     Ok(())
 }
 
-pub async fn another_database_is_refused_before_any_write<D: Driver>() -> Result<()> {
+pub(crate) async fn another_database_is_refused_before_any_write<D: Driver>() -> Result<()> {
     let (ours, theirs) = (Shop::open().await?, Shop::open().await?);
     let work = async |tx: &mut D::Tx<'_>| -> Result<()> {
         let refused = ours.client.enqueue(Charge { order: 1 }).within(&mut *tx).await;
@@ -354,12 +354,12 @@ pub async fn another_database_is_refused_before_any_write<D: Driver>() -> Result
         ensure!(refused.is_err(), "after the refusal it can only be rolled back");
         Ok(())
     };
-    let _ = D::transact(&theirs.url, End::Commit, work).await.unwrap_or(Ok(()))?;
+    D::transact(&theirs.url, End::Commit, work).await.unwrap_or(Ok(()))?;
     assert_eq!((ours.states().await?, theirs.states().await?), (vec![], vec![]));
     Ok(())
 }
 
-pub async fn a_database_without_jobs_is_refused<D: Driver>() -> Result<()> {
+pub(crate) async fn a_database_without_jobs_is_refused<D: Driver>() -> Result<()> {
     let shop = Shop::open().await?;
     let bare = Postgres::shared(Version::System)?.fresh_database()?;
     let work = async |tx: &mut D::Tx<'_>| shop.client.enqueue(Charge { order: 1 }).within(tx).await;
@@ -371,7 +371,7 @@ pub async fn a_database_without_jobs_is_refused<D: Driver>() -> Result<()> {
     Ok(())
 }
 
-pub async fn a_broken_transaction_says_so<D: Driver>() -> Result<()> {
+pub(crate) async fn a_broken_transaction_says_so<D: Driver>() -> Result<()> {
     let shop = Shop::open().await?;
     let work = async |tx: &mut D::Tx<'_>| {
         D::execute(tx, "INSERT INTO nowhere VALUES (1)").await.expect_err("there is no such table");
