@@ -1,5 +1,5 @@
-//! How long a bare durable commit takes on this disk: the unit in which single enqueues (commits in a
-//! row) and pickups (on an idle system, where a disk and a processor take longer) are judged.
+//! How long a bare durable commit takes on this disk: the unit in which single enqueues (commits in
+//! a row) and pickups (on an idle system, where disk and processor take longer) are judged.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

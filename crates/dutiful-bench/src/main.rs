@@ -41,7 +41,7 @@ struct Args {
     /// Slots of the worker
     #[arg(long, default_value_t = 100)]
     concurrency: u64,
-    /// Hold a snapshot of the file open, by another connection, while the bench (and the yardstick) runs
+    /// Hold a snapshot of the file open beside the bench, and beside the yardstick
     #[arg(long)]
     snapshot: bool,
     /// A folder on the disk to measure, which may be slow to sync

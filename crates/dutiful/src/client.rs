@@ -8,7 +8,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use crate::builder::ClientBuilder;
 use crate::clock::Timestamp;
-use crate::enqueue::{Enqueue, Middleware, NewJob, Outgoing, inherit};
+use crate::enqueue::{Enqueue, EnqueueAll, Middleware, NewJob, Outgoing, inherit};
 use crate::error::{Error, InvalidJob, StoreError};
 use crate::id::{JobId, Name};
 use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats};
@@ -116,31 +116,13 @@ impl Client {
         Enqueue::raw(self, job_type, payload.into())
     }
 
-    /// Enqueues many jobs of one type, in chunks of 1000, each chunk atomic.
+    /// Enqueues many jobs of one type, in chunks of 1000, each chunk atomic; await it to store them.
     ///
     /// # Errors
     /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk
     /// failed.
-    pub async fn enqueue_all<J: Job>(
-        &self,
-        jobs: impl IntoIterator<Item = J>,
-    ) -> Result<Vec<Enqueued>, Error> {
-        let defaults = TypeDefaults::of::<J>()?;
-        let settings = inherit(crate::job::Settings::default());
-        let payload = |job: J| crate::payload::serialize(&job, self.payload_bytes_max());
-        let payloads: Result<Vec<_>, _> = jobs.into_iter().map(payload).collect();
-        if self.inner.middleware.is_empty() {
-            let record = |payload| Record::build(&defaults, payload, settings.clone());
-            return self.store_many(payloads?.into_iter().map(record)).await;
-        }
-        let seen = |mut payload| {
-            let (job_type, mut settings) = (&defaults.job_type, settings.clone());
-            self.pass(Outgoing { job_type, payload: &mut payload, settings: &mut settings })?;
-            Record::build(&defaults, payload, settings)
-        };
-        // Each is seen before the first is stored, so that a refusal leaves nothing behind.
-        let records: Result<Vec<_>, _> = payloads?.into_iter().map(seen).collect();
-        self.store_many(records?.into_iter().map(Ok)).await
+    pub fn enqueue_all<J: Job>(&self, jobs: impl IntoIterator<Item = J>) -> EnqueueAll<'_> {
+        EnqueueAll::new(self, jobs)
     }
 
     /// Enqueues many jobs by name, in chunks of 1000, each chunk atomic.
@@ -365,6 +347,10 @@ impl Client {
         job.settings.check()
     }
 
+    pub(crate) fn has_middleware(&self) -> bool {
+        !self.inner.middleware.is_empty()
+    }
+
     pub(crate) fn payload_bytes_max(&self) -> usize {
         self.inner.payload_bytes_max
     }
@@ -387,7 +373,7 @@ impl Client {
 
     /// Stores records that were checked; each is put together while the chunks before it are
     /// written.
-    async fn store_many(
+    pub(crate) async fn store_many(
         &self,
         records: impl ExactSizeIterator<Item = Result<Record, InvalidJob>>,
     ) -> Result<Vec<Enqueued>, Error> {

@@ -139,8 +139,7 @@ impl Clock {
     }
 
     /// True for a clock that somebody moves: then a server's own clock is not asked.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn is_manual(&self) -> bool {
+    pub fn is_manual(&self) -> bool {
         matches!(self.0, Source::Manual(_))
     }
 

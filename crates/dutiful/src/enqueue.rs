@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, InvalidJob};
 use crate::id::{JobId, Name};
 use crate::job::{Delivery, Job, Record, Settings, TypeDefaults};
-use crate::store::{Enqueued, Store};
+use crate::store::Enqueued;
 use crate::telemetry::{inherited_correlation, inherited_trace_parent};
 
 /// A job to enqueue, by name; for callers that have no Rust type for it.
@@ -160,18 +160,28 @@ impl<'a> Enqueue<'a> {
         self
     }
 
-    /// Returns the store and the checked record, for the glue of a store's own transactions. There
-    /// is no time there to ask the store for a type's settings, so the general ones stand in.
-    pub(crate) fn into_record(self) -> (&'a dyn Store, Result<Record, InvalidJob>) {
+    /// Returns the checked record. A type without a Rust type has the settings that the store knows
+    /// (`None`: the general ones, where there is no time to ask it).
+    pub(crate) fn into_record(self, known: Option<TypeDefaults>) -> Result<Record, InvalidJob> {
         let client = self.client;
-        let record = self.into_parts().and_then(|(what, settings)| match what {
+        self.into_parts().and_then(|(what, settings)| match what {
             What::Typed(defaults, payload) => Record::build(&defaults, payload, settings),
             What::Raw(name, payload) => {
-                let defaults = TypeDefaults::unknown(name);
+                let defaults = known.unwrap_or_else(|| TypeDefaults::unknown(name));
                 Record::from_bytes(&defaults, payload, settings, client.payload_bytes_max())
             }
-        });
-        (&**client.store(), record)
+        })
+    }
+
+    /// The same, after the store was asked for the settings of a type without a Rust type.
+    pub(crate) async fn record(self) -> Result<Record, Error> {
+        let known = match &self.what {
+            Ok(What::Raw(name, _)) => {
+                Some(self.client.defaults(std::slice::from_ref(name)).await?.remove(0))
+            }
+            _ => None,
+        };
+        Ok(self.into_record(known)?)
     }
 
     fn into_parts(self) -> Result<(What, Settings), InvalidJob> {
@@ -189,15 +199,67 @@ impl<'a> Enqueue<'a> {
 
     async fn send(self) -> Result<Enqueued, Error> {
         let client = self.client;
-        let (what, settings) = self.into_parts()?;
-        let record = match what {
-            What::Typed(defaults, payload) => Record::build(&defaults, payload, settings)?,
-            What::Raw(name, payload) => {
-                let defaults = client.defaults(&[name]).await?.remove(0);
-                Record::from_bytes(&defaults, payload, settings, client.payload_bytes_max())?
-            }
-        };
+        let record = self.record().await?;
         client.store_one(record).await
+    }
+
+    pub(crate) fn client(&self) -> &'a Client {
+        self.client
+    }
+}
+
+/// Many jobs of one type on their way into the store; await it to store them.
+#[must_use = "nothing is enqueued before it is awaited"]
+pub struct EnqueueAll<'a> {
+    client: &'a Client,
+    given: Result<(TypeDefaults, Vec<Vec<u8>>), InvalidJob>,
+}
+
+impl<'a> EnqueueAll<'a> {
+    pub(crate) fn new<J: Job>(client: &'a Client, jobs: impl IntoIterator<Item = J>) -> Self {
+        let payload = |job: J| crate::payload::serialize(&job, client.payload_bytes_max());
+        let given = TypeDefaults::of::<J>().and_then(|defaults| {
+            Ok((defaults, jobs.into_iter().map(payload).collect::<Result<_, _>>()?))
+        });
+        Self { client, given }
+    }
+
+    pub(crate) fn client(&self) -> &'a Client {
+        self.client
+    }
+
+    /// Returns all records. Each is seen by the middleware before the first is stored, so that a
+    /// refusal leaves nothing behind.
+    pub(crate) fn into_records(self) -> Result<Vec<Record>, InvalidJob> {
+        let (defaults, payloads) = self.given?;
+        let settings = inherit(Settings::default());
+        let seen = |mut payload| {
+            let (job_type, mut settings) = (&defaults.job_type, settings.clone());
+            let outgoing = Outgoing { job_type, payload: &mut payload, settings: &mut settings };
+            self.client.pass(outgoing)?;
+            Record::build(&defaults, payload, settings)
+        };
+        payloads.into_iter().map(seen).collect()
+    }
+
+    async fn send(self) -> Result<Vec<Enqueued>, Error> {
+        let client = self.client;
+        if client.has_middleware() {
+            return client.store_many(self.into_records()?.into_iter().map(Ok)).await;
+        }
+        // Records are put together while those before them are written.
+        let (defaults, payloads) = self.given?;
+        let settings = inherit(Settings::default());
+        let record = |payload| Record::build(&defaults, payload, settings.clone());
+        client.store_many(payloads.into_iter().map(record)).await
+    }
+}
+
+impl<'a> IntoFuture for EnqueueAll<'a> {
+    type Output = Result<Vec<Enqueued>, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
     }
 }
 

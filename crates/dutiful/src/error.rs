@@ -246,6 +246,9 @@ pub enum StoreError {
         /// Where the store is.
         ours: String,
     },
+    /// The caller's own transaction did not take it: see what it says to do.
+    #[error("write in this transaction: {0}")]
+    Transaction(String),
     /// The attempt is no longer the worker's.
     #[error("write about attempt {0}: its lease was lost")]
     LeaseLost(Fence),

@@ -3,6 +3,7 @@
 //! [first-job]: first_job
 //! [errors-and-retries]: errors_and_retries
 //! [exactly-once]: exactly_once
+//! [transactions]: transactions
 //! [several-processes]: several_processes
 //! [testing]: testing
 //! [operating]: operating
@@ -21,6 +22,7 @@ macro_rules! page {
         #[doc = "[first-job]: crate::guide::first_job"]
         #[doc = "[errors-and-retries]: crate::guide::errors_and_retries"]
         #[doc = "[exactly-once]: crate::guide::exactly_once"]
+        #[doc = "[transactions]: crate::guide::transactions"]
         #[doc = "[several-processes]: crate::guide::several_processes"]
         #[doc = "[testing]: crate::guide::testing"]
         #[doc = "[operating]: crate::guide::operating"]
@@ -34,6 +36,7 @@ macro_rules! page {
 page!(first_job, "first-job.md");
 page!(errors_and_retries, "errors-and-retries.md");
 page!(exactly_once, "exactly-once.md");
+page!(transactions, "transactions.md");
 page!(several_processes, "several-processes.md");
 page!(testing, "testing.md");
 page!(operating, "operating.md");

@@ -73,13 +73,14 @@ mod retry;
 pub mod store;
 mod telemetry;
 pub mod testing;
+mod within;
 mod worker;
 
 pub use builder::ClientBuilder;
 pub use client::{Client, Verb};
 pub use clock::{Clock, Timestamp};
 pub use context::Context;
-pub use enqueue::{Enqueue, NewJob, Outgoing};
+pub use enqueue::{Enqueue, EnqueueAll, NewJob, Outgoing};
 pub use error::{Error, InvalidJob, StoreError};
 pub use id::{Fence, JobId, NAME_BYTES_MAX, Name, WorkerId};
 pub use inspect::{
@@ -98,10 +99,15 @@ pub use outcome::{
 pub use payload::{DEPTH_MAX, PAYLOAD_BYTES_MAX};
 pub use result::{Awaiting, RESULT_WAIT};
 pub use retry::{RETRY_MAX, RETRY_MIN, Retry};
+#[cfg(feature = "postgres")]
+pub use store::postgres::{Answer as WithinAnswer, Asked, Transaction, TransactionError};
 pub use store::{
     Change, DeadReason, EnqueueOutcome, Enqueued, Facts, Failure, Migrated, Retention,
 };
 pub use telemetry::{Event, Observer, Run, correlate};
+#[doc(hidden)]
+pub use within::Ending;
+pub use within::Within;
 pub use worker::{Next, Report, Worker, WorkerHandle, quiet_signals, shutdown_signal};
 
 /// The README's program, compiled with the tests of the documentation.

@@ -1,4 +1,4 @@
-//! The days of a Postgres store: made ahead, dropped whole, and nothing that is kept goes with them.
+//! The days of a Postgres store: made ahead, dropped whole, and nothing that is kept goes along.
 #![cfg(feature = "postgres")]
 
 use std::sync::Arc;
@@ -229,6 +229,32 @@ async fn a_table_that_somebody_reads_for_long_holds_up_nobody() {
     assert_eq!(lab.drop_day().await, 1);
     assert!(lab.names("_20250304$").await.is_empty());
     assert_eq!(lab.totals().await, (1, 0, 0));
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_change_tables_prunes_row_by_row() {
+    let lab = Lab::new().await;
+    lab.make_days().await;
+    lab.put(&ids(1)).await;
+    let done = lab.end(End::Completed(None)).await;
+    lab.clock.advance(DAY * 9);
+    let (role, schema) = (format!("r{}", lab.schema), &lab.schema);
+    let grants = format!(
+        "CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role};
+         GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role};
+         GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {role}; SET ROLE {role}"
+    );
+    lab.raw.batch_execute(&grants).await.expect("a role of less rights");
+    assert_eq!(lab.drop_day().await, 0, "refused in silence, for no prune may fail by it");
+    assert_eq!(lab.names("_20250304$").await.len(), 2);
+    let term = lab.store.lead(WORKER, DAY).await.expect("we lead").term;
+    let (us, at) = (DAY.as_micros() * 7, lab.clock.now());
+    let rows = format!("SELECT dutiful.prune_({term}, {us}, {us}, 10, '{at}'::timestamptz)");
+    assert_eq!(lab.ask::<i64>(&rows).await, 1);
+    assert_eq!((lab.state(done).await, lab.totals().await), (None, (0, 0, 0)));
+    let back = format!("RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}");
+    lab.raw.batch_execute(&back).await.expect("the role goes");
     lab.close().await;
 }
 

@@ -29,10 +29,20 @@ const SMALL: [(&str, &str); 1] =
     [("crates/dutiful/examples/welcome.rs", "the shortest whole program, as the README shows it")];
 
 /// Files of a store that know the front, each with its reason.
-const GLUE: [(&str, &str); 1] = [(
-    "crates/dutiful/src/store/sqlite/within.rs",
-    "`.within(&tx)` and `complete_within(&tx)` are builders of the front on a driver's transaction",
-)];
+const GLUE: [(&str, &str); 3] = [
+    (
+        "crates/dutiful/src/store/sqlite/within.rs",
+        "`.within(&tx)` and `complete_within(&tx)` are builders of the front on a transaction",
+    ),
+    (
+        "crates/dutiful/src/store/postgres/within.rs",
+        "`.within(&mut tx)` and `complete_within(&mut tx)`, the same for the drivers of Postgres",
+    ),
+    (
+        "crates/dutiful/src/store/postgres/json.rs",
+        "what within.rs sends of an attempt of the front",
+    ),
+];
 
 /// Files that measure how long their own steps take, each with its reason.
 const STOPWATCHES: [(&str, &str); 5] = [
@@ -56,10 +66,16 @@ const STOPWATCHES: [(&str, &str); 5] = [
 ];
 
 /// Files with SQL of their own outside `sql/`, each with its reason.
-const SQL_FILES: [(&str, &str); 1] = [(
-    "crates/dutiful/src/store/sqlite/migrate.rs",
-    "the version of the schema is read and written before any file of a version applies",
-)];
+const SQL_FILES: [(&str, &str); 2] = [
+    (
+        "adapters/dutiful-diesel/src/lib.rs",
+        "Diesel reads columns by name, so it gives the only column of a statement of ours one",
+    ),
+    (
+        "crates/dutiful/src/store/sqlite/migrate.rs",
+        "the version of the schema is read and written before any file of a version applies",
+    ),
+];
 
 #[test]
 fn every_file_opens_with_what_it_is_for() {

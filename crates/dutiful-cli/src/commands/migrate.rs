@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// The version that --print starts from
     #[arg(long, value_name = "VERSION", default_value_t = 0, requires = "print")]
     from: i64,
-    /// Print the SQL that makes an owner, a runtime and a producer role, and grants them their rights
+    /// Print the SQL that makes an owner, a runtime and a producer role, with their rights
     #[arg(long, conflicts_with_all = ["print", "to"])]
     print_roles: bool,
 }

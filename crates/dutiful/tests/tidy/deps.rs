@@ -41,6 +41,8 @@ const BANNED_DIRECT: [(&str, &str); 4] = [
     ("rand", "randomness is fastrand's, seeded"),
     ("sqlx", "adapters for foreign drivers are crates and workspaces of their own"),
 ];
+/// The manifests of the workspaces.
+const WORKSPACES: [&str; 2] = ["Cargo.toml", "adapters/Cargo.toml"];
 /// Servers for tests, and what breaks the connections to them; they know no crate of the house, so
 /// there is no circle.
 const TESTS_MAY: [&str; 2] = ["dutiful-fixture", "dutiful-proxy"];
@@ -196,14 +198,16 @@ pub(crate) fn choices(path: &str, manifest: &str) -> Vec<Problem> {
     problems
 }
 
-/// Every crate forbids `unsafe` through the lints of the workspace.
+/// Every crate forbids `unsafe` through the lints of its workspace.
 pub(crate) fn lints(manifests: &[String]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if !read("Cargo.toml").contains("unsafe_code = \"forbid\"") {
-        let what = "set unsafe_code = \"forbid\" in [workspace.lints.rust]";
-        problems.push(Problem::new("Cargo.toml", 1, what));
+    for path in WORKSPACES {
+        if !read(path).contains("unsafe_code = \"forbid\"") {
+            let what = "set unsafe_code = \"forbid\" in [workspace.lints.rust]";
+            problems.push(Problem::new(path, 1, what));
+        }
     }
-    for path in manifests {
+    for path in manifests.iter().filter(|path| !WORKSPACES.contains(&path.as_str())) {
         problems.extend(inherits(path, &read(path)));
     }
     problems

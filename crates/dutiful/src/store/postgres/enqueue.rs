@@ -64,22 +64,32 @@ impl Db {
         jobs: &[Record],
         again: bool,
     ) -> Result<Vec<Enqueued>, Trouble> {
-        let mut seen = HashSet::with_capacity(jobs.len());
         let mut columns = Columns::default();
-        // The same id twice in a batch is one job; the second one exists already.
-        let firsts: Vec<bool> = jobs.iter().map(|job| seen.insert(job.id)).collect();
-        jobs.iter()
-            .zip(&firsts)
-            .filter(|(_, first)| **first)
-            .for_each(|(job, _)| columns.push(job));
-        let stored = match jobs.iter().any(|job| job.unique_key.is_some()) {
-            true => self.insert_keyed(line, &columns).await?,
-            false => self.insert_plain(line, &columns).await?,
+        let stored = if jobs.iter().any(|job| job.unique_key.is_some()) {
+            jobs.iter().for_each(|job| columns.push(job));
+            self.insert_keyed(line, &columns).await?
+        } else {
+            self.insert_firsts(line, jobs, columns).await?
         };
-        let mut stored = stored.into_iter().map(|one| match one.outcome {
+        let then = |one: Enqueued| match one.outcome {
             EnqueueOutcome::Exists if again => Enqueued { outcome: EnqueueOutcome::New, ..one },
             _ => one,
-        });
+        };
+        Ok(stored.into_iter().map(then).collect())
+    }
+
+    /// The same id twice in a batch is one job; the second one exists already.
+    async fn insert_firsts<'a>(
+        &self,
+        line: Line,
+        jobs: &'a [Record],
+        mut columns: Columns<'a>,
+    ) -> Result<Vec<Enqueued>, Trouble> {
+        let mut seen = HashSet::with_capacity(jobs.len());
+        let firsts: Vec<bool> = jobs.iter().map(|job| seen.insert(job.id)).collect();
+        let given = jobs.iter().zip(&firsts).filter(|(_, first)| **first);
+        given.for_each(|(job, _)| columns.push(job));
+        let mut stored = self.insert_plain(line, &columns).await?.into_iter();
         let exists = |id| Enqueued { id, outcome: EnqueueOutcome::Exists };
         let answers = jobs.iter().zip(firsts).map(|(job, first)| match first {
             true => stored.next().unwrap_or(exists(job.id)),

@@ -1,5 +1,5 @@
-//! Writes how attempts ended: one statement for each kind of end in the batch, each naming the whole
-//! fence of every attempt.
+//! Writes how attempts ended: one statement for each kind of end in the batch, each naming the
+//! whole fence of every attempt.
 //!
 //! A lease that a user's own transaction holds is passed over and asked for again; an answer that
 //! got lost is looked for in the records, so that what was written counts as written.
@@ -159,132 +159,14 @@ impl Db {
         kind: Kind,
         batch: &[&Finish],
     ) -> Result<Vec<usize>, Trouble> {
-        let fences = Fences::of(batch);
-        let times = Times::of(batch);
-        let (f, t, now) = (&fences, &times, self.now());
-        let unique: Vec<bool> = batch.iter().map(|one| one.unique).collect();
-        let column = |read: fn(&Finish) -> i16| batch.iter().map(|one| read(one)).collect();
-        let codes: Vec<i16> = match kind {
-            Kind::Done => column(done_code),
-            Kind::Again => column(log_code),
-            Kind::Dead => column(dead_code),
-            Kind::Late => column(late_code),
+        let (c, now) = (Columns::of(kind, batch), self.now());
+        let (name, params) = match kind {
+            Kind::Done => ("done", c.done(&worker.0)),
+            Kind::Again => ("again", c.again(&worker.0, &now)),
+            Kind::Dead => ("dead", c.dead()),
+            Kind::Late => ("late", c.late(&worker.0)),
         };
-        let failures: Vec<i32> = batch.iter().map(|one| failures_after(one)).collect();
-        let results: Vec<Option<&[u8]>> = batch.iter().map(|one| result(one)).collect();
-        let waits: Vec<i64> = batch.iter().map(|one| wait(one)).collect();
-        let classes: Vec<Option<&str>> =
-            batch.iter().map(|one| failure(one).map(|f| f.0)).collect();
-        let messages: Vec<Option<&str>> =
-            batch.iter().map(|one| failure(one).map(|f| f.1)).collect();
-        let queues: Vec<&str> = batch.iter().map(|one| one.queue.as_str()).collect();
-        let types: Vec<&str> = batch.iter().map(|one| one.job_type.as_str()).collect();
-        let rows = match kind {
-            Kind::Done => {
-                self.query(
-                    Line::Finish,
-                    "finish",
-                    "done",
-                    &[
-                        &f.ids,
-                        &f.attempts,
-                        &f.nonces,
-                        &codes,
-                        &t.started,
-                        &t.finished,
-                        &failures,
-                        &results,
-                        &t.ran,
-                        &t.waited,
-                        &t.ran_us,
-                        &t.waited_us,
-                        &queues,
-                        &types,
-                        &unique,
-                        &worker.0,
-                    ],
-                )
-                .await?
-            }
-            Kind::Again => {
-                self.query(
-                    Line::Finish,
-                    "finish",
-                    "again",
-                    &[
-                        &f.ids,
-                        &f.attempts,
-                        &f.nonces,
-                        &codes,
-                        &t.started,
-                        &t.finished,
-                        &failures,
-                        &waits,
-                        &t.ran,
-                        &t.waited,
-                        &t.ran_us,
-                        &t.waited_us,
-                        &classes,
-                        &messages,
-                        &unique,
-                        &worker.0,
-                        &now,
-                    ],
-                )
-                .await?
-            }
-            Kind::Dead => {
-                self.query(
-                    Line::Finish,
-                    "finish",
-                    "dead",
-                    &[
-                        &f.ids,
-                        &f.attempts,
-                        &f.nonces,
-                        &codes,
-                        &t.started,
-                        &t.finished,
-                        &failures,
-                        &classes,
-                        &messages,
-                        &t.ran,
-                        &t.waited,
-                        &t.ran_us,
-                        &t.waited_us,
-                        &unique,
-                    ],
-                )
-                .await?
-            }
-            Kind::Late => {
-                self.query(
-                    Line::Finish,
-                    "finish",
-                    "late",
-                    &[
-                        &f.ids,
-                        &f.attempts,
-                        &f.nonces,
-                        &codes,
-                        &t.finished,
-                        &results,
-                        &classes,
-                        &messages,
-                        &t.started,
-                        &t.ran,
-                        &t.waited,
-                        &t.ran_us,
-                        &t.waited_us,
-                        &queues,
-                        &types,
-                        &worker.0,
-                    ],
-                )
-                .await?
-            }
-        };
-        numbers(&rows)
+        numbers(&self.query(Line::Finish, "finish", name, &params).await?)
     }
 }
 
@@ -307,33 +189,104 @@ impl Fences {
     }
 }
 
+/// Parameters of a statement, in its order.
+type Params<'a> = Vec<&'a (dyn ToSql + Sync)>;
+
+/// The columns of a batch, as they travel: short names, so that each list below is read at once.
 #[derive(Default)]
-struct Times {
-    started: Vec<Timestamp>,
-    finished: Vec<Timestamp>,
+struct Columns<'a> {
+    ids: Vec<JobId>,
+    nums: Vec<i32>,
+    nonces: Vec<i64>,
+    /// What the kind of end keeps of it as a number: an outcome or a reason.
+    codes: Vec<i16>,
+    began: Vec<Timestamp>,
+    ended: Vec<Timestamp>,
+    failed: Vec<i32>,
+    results: Vec<Option<&'a [u8]>>,
+    waits: Vec<i64>,
     ran: Vec<i16>,
-    waited: Vec<i16>,
+    due: Vec<i16>,
     ran_us: Vec<i64>,
-    waited_us: Vec<i64>,
+    due_us: Vec<i64>,
+    class: Vec<Option<&'a str>>,
+    text: Vec<Option<&'a str>>,
+    queues: Vec<&'a str>,
+    types: Vec<&'a str>,
+    keyed: Vec<bool>,
 }
 
-impl Times {
-    fn of(batch: &[&Finish]) -> Self {
+impl<'a> Columns<'a> {
+    fn of(kind: Kind, batch: &[&'a Finish]) -> Self {
         let mut all = Self::default();
         for one in batch {
-            all.started.push(one.started_at);
-            all.finished.push(one.started_at.plus(one.ran));
+            all.ids.push(one.fence.id);
+            all.nums.push(one.fence.attempt as i32);
+            all.nonces.push(one.fence.nonce);
+            all.codes.push(code(kind, one));
+            all.began.push(one.started_at);
+            all.ended.push(one.started_at.plus(one.ran));
+            all.failed.push(failures_after(one));
+            all.results.push(result(one));
+            all.waits.push(wait(one));
             all.ran.push(bucket(one.ran) as i16);
-            all.waited.push(bucket(one.waited) as i16);
+            all.due.push(bucket(one.waited) as i16);
             all.ran_us.push(micros(one.ran));
-            all.waited_us.push(micros(one.waited));
+            all.due_us.push(micros(one.waited));
+            let (class, text) = failure(one).unzip();
+            all.class.push(class);
+            all.text.push(text);
+            all.queues.push(one.queue.as_str());
+            all.types.push(one.job_type.as_str());
+            all.keyed.push(one.unique);
         }
         all
+    }
+
+    fn done<'p>(&'p self, worker: &'p i64) -> Params<'p> {
+        let c = self;
+        vec![
+            &c.ids, &c.nums, &c.nonces, &c.codes, &c.began, &c.ended, &c.failed, &c.results,
+            &c.ran, &c.due, &c.ran_us, &c.due_us, &c.queues, &c.types, &c.keyed, worker,
+        ]
+    }
+
+    fn again<'p>(&'p self, worker: &'p i64, now: &'p Option<Timestamp>) -> Params<'p> {
+        let c = self;
+        vec![
+            &c.ids, &c.nums, &c.nonces, &c.codes, &c.began, &c.ended, &c.failed, &c.waits, &c.ran,
+            &c.due, &c.ran_us, &c.due_us, &c.class, &c.text, &c.keyed, worker, now,
+        ]
+    }
+
+    fn dead(&self) -> Params<'_> {
+        let c = self;
+        vec![
+            &c.ids, &c.nums, &c.nonces, &c.codes, &c.began, &c.ended, &c.failed, &c.class, &c.text,
+            &c.ran, &c.due, &c.ran_us, &c.due_us, &c.keyed,
+        ]
+    }
+
+    fn late<'p>(&'p self, worker: &'p i64) -> Params<'p> {
+        let c = self;
+        vec![
+            &c.ids, &c.nums, &c.nonces, &c.codes, &c.ended, &c.results, &c.class, &c.text,
+            &c.began, &c.ran, &c.due, &c.ran_us, &c.due_us, &c.queues, &c.types, worker,
+        ]
     }
 }
 
 fn numbers(rows: &[Row]) -> Result<Vec<usize>, Trouble> {
     rows.iter().map(|row| Ok(row.try_get::<_, i64>(0)? as usize - 1)).collect()
+}
+
+fn code(kind: Kind, one: &Finish) -> i16 {
+    match kind {
+        Kind::Done => done_code(one),
+        Kind::Again => log_code(one),
+        Kind::Dead => dead_code(one),
+        Kind::Late => late_code(one),
+    }
 }
 
 fn done_code(one: &Finish) -> i16 {

@@ -10,6 +10,7 @@ mod enqueue;
 mod errors;
 mod finish;
 mod gather;
+mod json;
 mod list;
 mod look;
 mod migrate;
@@ -21,11 +22,13 @@ mod session;
 mod statements;
 mod target;
 mod tls;
+mod transaction;
 mod unsure;
 mod upkeep;
 mod values;
 mod verbs;
 mod wire;
+mod within;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -35,7 +38,9 @@ use self::errors::Trouble;
 pub(crate) use self::migrate::{Preparation, migration_sql, roles_sql};
 use self::statements::Statements;
 use self::target::Target;
+pub use self::transaction::{Asked, Transaction, TransactionError};
 use self::wire::{Line, Wire};
+pub use self::within::Answer;
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::store::{Facts, Reply};
@@ -58,6 +63,8 @@ pub(super) struct Db {
     gathering: gather::Gathering,
     unsure: unsure::Unsure,
     me: std::sync::Weak<Db>,
+    /// What tells our schema from others, once somebody asked.
+    instance: std::sync::Mutex<Option<String>>,
 }
 
 impl PostgresStore {
@@ -80,6 +87,7 @@ impl PostgresStore {
             gathering: gather::Gathering::default(),
             unsure: unsure::Unsure::default(),
             me: me.clone(),
+            instance: std::sync::Mutex::default(),
         });
         let opened = db.clone();
         let seen = db.wire.run(async move { opened.look_at_server().await }).await?;

@@ -24,9 +24,10 @@ const STATEMENT_MAX: Duration = Duration::from_secs(35);
 const LOCK_MAX: Duration = Duration::from_secs(5);
 /// How long a connection may do nothing inside a transaction; none of ours ever should.
 const IDLE_MAX: Duration = Duration::from_secs(60);
-/// The first plan is kept: ours go from a batch, or the front of a queue, into indexes, whatever the
-/// sizes; to plan a claim costs a fifth of running it. Plans that begin by reading a whole table are
-/// switched off (below), so that one made while the tables were empty is good when they are full.
+/// The first plan is kept: ours go from a batch, or the front of a queue, into indexes, whatever
+/// the sizes; to plan a claim costs a fifth of running it. Plans that begin by reading a whole
+/// table are switched off (below), so that one made while they were empty is good when they are
+/// full.
 const PLAN_CACHE_MODE: &str = "force_generic_plan";
 /// How long the request to cancel a statement may take.
 const CANCEL_MAX: Duration = Duration::from_secs(5);

@@ -54,6 +54,7 @@ verbs![
     "stats",
     "types",
     "views",
+    "within",
     "workers",
 ];
 

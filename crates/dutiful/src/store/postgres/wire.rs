@@ -3,8 +3,8 @@
 //!
 //! Everything that touches a socket runs on one thread with a runtime of its own, so that handlers
 //! which block the application's threads hold up neither a heartbeat nor an answer. Each line is
-//! one connection on which statements follow each other without waiting (pipelining). Every statement
-//! is a transaction of its own: a connection is never left inside one.
+//! one connection on which statements follow each other without waiting (pipelining). Every
+//! statement is a transaction of its own: a connection is never left inside one.
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock, PoisonError};

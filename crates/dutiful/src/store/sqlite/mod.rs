@@ -39,7 +39,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 pub(crate) use self::restore::restore;
-pub use self::within::{CompleteWithin, EnqueueWithin};
+pub use self::within::{CompleteWithin, EnqueueAllWithin, EnqueueWithin, Rusqlite};
 
 use self::doorbell::Doorbell;
 use self::errors::Trouble;

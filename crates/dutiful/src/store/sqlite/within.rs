@@ -13,13 +13,14 @@ use super::rows::Names;
 use super::tally::Tally;
 use super::writer::{Txn, lock};
 use super::{SqliteStore, Trouble, enqueue};
-use crate::context::{Attempt, Context};
-use crate::enqueue::Enqueue;
+use crate::context::Attempt;
+use crate::enqueue::{Enqueue, EnqueueAll};
 use crate::error::{Error, StoreError};
 use crate::id::WorkerId;
 use crate::job::Record;
 use crate::outcome::Completed;
 use crate::store::{End, EnqueueOutcome, Enqueued, Finish, Held, Store};
+use crate::within::{Ending, Within};
 
 impl SqliteStore {
     /// Returns the SQLite store behind the seam.
@@ -88,26 +89,31 @@ fn canonical(path: &str) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| Path::new(path).into())
 }
 
-impl<'a> Enqueue<'a> {
-    /// Stores it in the caller's own transaction: it exists when that commits, or never. A type's
-    /// settings that only the store knows do not apply here; those beside the Rust type do.
-    pub fn within(self, tx: &'a Transaction<'a>) -> EnqueueWithin<'a> {
-        let (store, record) = self.into_record();
-        EnqueueWithin { store, tx, record: record.map_err(Error::from) }
-    }
-}
+/// The driver of SQLite.
+#[derive(Debug)]
+pub enum Rusqlite {}
 
-impl<A> Context<A> {
-    /// Completes the job in the caller's own transaction: its effects there and the completion
-    /// commit together, once. Return the [`Completed`] after the commit.
-    ///
-    /// If the lease was lost, the transaction is rolled back and the error says so.
-    pub fn complete_within<'a>(&'a self, tx: &'a Transaction<'a>) -> CompleteWithin<'a> {
-        let attempt = &self.attempt;
+impl<'a> Within<'a, Rusqlite> for &'a Transaction<'_> {
+    type Enqueue = EnqueueWithin<'a>;
+    type EnqueueAll = EnqueueAllWithin<'a>;
+    type Complete = CompleteWithin<'a>;
+
+    fn enqueue(self, job: Enqueue<'a>) -> EnqueueWithin<'a> {
+        let store = &**job.client().store();
+        EnqueueWithin { store, tx: self, record: job.into_record(None).map_err(Error::from) }
+    }
+
+    fn enqueue_all(self, jobs: EnqueueAll<'a>) -> EnqueueAllWithin<'a> {
+        let store = &**jobs.client().store();
+        EnqueueAllWithin { store, tx: self, records: jobs.into_records().map_err(Error::from) }
+    }
+
+    fn complete(self, ending: Ending<'a>) -> CompleteWithin<'a> {
+        let attempt = ending.attempt;
         let ran = attempt.started.elapsed();
         CompleteWithin {
             store: &**attempt.client.store(),
-            tx,
+            tx: self,
             worker: attempt.worker,
             finish: attempt.describe(ran, End::Completed(None)),
             attempt,
@@ -137,6 +143,26 @@ impl EnqueueWithin<'_> {
         let id = record.id;
         let fallback = Enqueued { id, outcome: EnqueueOutcome::New };
         Ok(answers.first().copied().unwrap_or(fallback))
+    }
+}
+
+/// An enqueue of many inside a transaction; nothing happens before `.now()`.
+#[must_use = "nothing is enqueued before .now()"]
+pub struct EnqueueAllWithin<'a> {
+    store: &'a dyn Store,
+    tx: &'a Transaction<'a>,
+    records: Result<Vec<Record>, Error>,
+}
+
+impl EnqueueAllWithin<'_> {
+    /// Stores the jobs in the transaction, all of them or none; the answers keep the order.
+    ///
+    /// # Errors
+    /// As [`EnqueueWithin::now`].
+    pub fn now(self) -> Result<Vec<Enqueued>, Error> {
+        let records = self.records?;
+        let store = SqliteStore::of(self.store)?;
+        Ok(store.run_within(self.tx, |txn| enqueue::enqueue(txn, &records))?)
     }
 }
 

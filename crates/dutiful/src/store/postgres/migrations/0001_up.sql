@@ -3,6 +3,12 @@
 -- lease, done or dead. No foreign keys: a row's place is the truth. Texts compare as bytes.
 -- Takes locks on new tables only.
 
+-- One row: what tells this schema from any other, so that a transaction elsewhere is refused.
+CREATE TABLE dutiful.instance (
+    id uuid PRIMARY KEY
+);
+INSERT INTO dutiful.instance (id) VALUES (gen_random_uuid());
+
 CREATE TABLE dutiful.job (
     id             uuid NOT NULL,
     type           text COLLATE "C" NOT NULL,

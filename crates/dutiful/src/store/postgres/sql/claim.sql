@@ -33,7 +33,10 @@ judged AS MATERIALIZED (
         AND NOT broken AS takes
     FROM weighed
 ),
-left_ready AS (DELETE FROM dutiful.ready WHERE ctid = ANY (ARRAY (SELECT place FROM judged WHERE takes OR broken))),
+left_ready AS (
+    DELETE FROM dutiful.ready
+    WHERE ctid = ANY (ARRAY (SELECT place FROM judged WHERE takes OR broken))
+),
 leased AS (
     INSERT INTO dutiful.lease (id, attempt, nonce, worker, until, claimed_at, queue, priority, type,
         flags, failures, crashes)

@@ -63,6 +63,7 @@ DECLARE
     wanted timestamptz;
     holder uuid;
     fresh uuid[] := '{}';
+    repeats boolean := (SELECT count(*) > count(DISTINCT i) FROM unnest(ids) i);
 BEGIN
     FOR g IN
         SELECT u.*, coalesce(u.at, moment + u.delay * interval '1 microsecond') AS whenever
@@ -70,7 +71,8 @@ BEGIN
             deliveries, correlations, traces, grps, tags_, keys) WITH ORDINALITY AS u (job_id, type,
             queue, payload, priority, delay, at, attempts, timeout_ms, delivery, correlation, trace,
             grp, tags, key, place)
-        ORDER BY u.key COLLATE "C", u.place
+        -- A batch that names an id twice is worked off as it stands: which of the two is first counts.
+        ORDER BY CASE WHEN repeats THEN NULL ELSE u.key COLLATE "C" END, u.place
     LOOP
         n := g.place;
         id := g.job_id;

@@ -34,7 +34,7 @@ BEGIN
         RETURNING l.queue, l.type, l.failures, l.flags INTO lane, kind, charged, marks;
     END IF;
     IF lane IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'DU001', MESSAGE = 'lease lost',
+        RAISE EXCEPTION USING ERRCODE = 'DU001', CONSTRAINT = 'DU001', MESSAGE = 'lease lost',
             HINT = 'roll the transaction back: another attempt of the job may be running';
     END IF;
     IF NOT late THEN
