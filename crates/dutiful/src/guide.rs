@@ -3,6 +3,7 @@
 //! [first-job]: first_job
 //! [errors-and-retries]: errors_and_retries
 //! [exactly-once]: exactly_once
+//! [postgres]: postgres
 //! [transactions]: transactions
 //! [several-processes]: several_processes
 //! [testing]: testing
@@ -22,6 +23,7 @@ macro_rules! page {
         #[doc = "[first-job]: crate::guide::first_job"]
         #[doc = "[errors-and-retries]: crate::guide::errors_and_retries"]
         #[doc = "[exactly-once]: crate::guide::exactly_once"]
+        #[doc = "[postgres]: crate::guide::postgres"]
         #[doc = "[transactions]: crate::guide::transactions"]
         #[doc = "[several-processes]: crate::guide::several_processes"]
         #[doc = "[testing]: crate::guide::testing"]
@@ -36,6 +38,7 @@ macro_rules! page {
 page!(first_job, "first-job.md");
 page!(errors_and_retries, "errors-and-retries.md");
 page!(exactly_once, "exactly-once.md");
+page!(postgres, "postgres.md");
 page!(transactions, "transactions.md");
 page!(several_processes, "several-processes.md");
 page!(testing, "testing.md");
