@@ -26,7 +26,7 @@ impl Lab {
         });
         let schema = format!("t{}", JobId::new().to_string().replace('-', ""));
         let url = format!("{server}?schema={schema}");
-        let client = Client::connect(&url).await.expect("the store opens");
+        let client = Client::builder().migrate(true).connect(&url).await.expect("the store opens");
         let (raw, connection) = tokio_postgres::connect(&server, NoTls).await.expect("connected");
         tokio::spawn(connection);
         let fill =
