@@ -28,22 +28,41 @@ pub(crate) struct Commit {
     pub(crate) idle: Times,
 }
 
-/// Times commits of one small row each, `synchronous=FULL` in WAL, as the store does.
+/// Times commits of one small row each in a file, `synchronous=FULL` in WAL, as the store does.
 pub(crate) fn measure(place: &Path) -> Result<Commit> {
     let conn = Connection::open(place.join("commit.db"))?;
     conn.execute_batch(include_str!("sql/commit_table.sql"))?;
+    both(|| Ok(conn.execute(include_str!("sql/commit.sql"), []).map(drop)?))
+}
+
+/// Times commits of one small row each on a server, each sent and answered by itself.
+pub(crate) fn measure_server(url: &str) -> Result<Commit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+        // Whoever waits for an answer hears of the end too.
+        drop(tokio::spawn(connection));
+        client.batch_execute(include_str!("sql/commit_table_server.sql")).await?;
+        anyhow::Ok(client)
+    })?;
+    let insert = include_str!("sql/commit_server.sql");
+    let insert = runtime.block_on(client.prepare(insert))?;
+    both(|| Ok(runtime.block_on(client.execute(&insert, &[])).map(drop)?))
+}
+
+fn both(mut commit: impl FnMut() -> Result<()>) -> Result<Commit> {
     Ok(Commit {
-        in_a_row: time(&conn, IN_A_ROW, Duration::ZERO)?,
-        idle: time(&conn, IDLE, IDLE_GAP)?,
+        in_a_row: time(&mut commit, IN_A_ROW, Duration::ZERO)?,
+        idle: time(&mut commit, IDLE, IDLE_GAP)?,
     })
 }
 
-fn time(conn: &Connection, commits: usize, gap: Duration) -> Result<Times> {
+fn time(commit: &mut impl FnMut() -> Result<()>, commits: usize, gap: Duration) -> Result<Times> {
     let mut times = Vec::with_capacity(commits);
     for _ in 0..commits {
         std::thread::sleep(gap);
         let start = Instant::now();
-        conn.execute(include_str!("sql/commit.sql"), [])?;
+        commit()?;
         times.push(start.elapsed().as_secs_f64() * 1000.0);
     }
     times.sort_by(f64::total_cmp);

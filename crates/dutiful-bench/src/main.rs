@@ -8,6 +8,7 @@
 
 mod commit;
 mod report;
+mod server;
 mod snapshot;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,9 @@ struct Args {
     /// The `dutiful` to measure, built with --release
     #[arg(long, default_value = "target/release/dutiful")]
     dutiful: PathBuf,
+    /// The store: a file in --dir, or a private Postgres server with fsync on
+    #[arg(long, value_enum, default_value_t = Kind::Sqlite)]
+    store: Kind,
     /// Jobs of each round
     #[arg(long, default_value_t = 1_000_000)]
     jobs: u64,
@@ -41,7 +45,7 @@ struct Args {
     /// Slots of the worker
     #[arg(long, default_value_t = 100)]
     concurrency: u64,
-    /// Hold a snapshot of the file open beside the bench, and beside the yardstick
+    /// Hold a snapshot of the file open beside the bench and the yardstick (SQLite)
     #[arg(long)]
     snapshot: bool,
     /// A folder on the disk to measure, which may be slow to sync
@@ -53,17 +57,44 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let dutiful = std::fs::canonicalize(&args.dutiful)
         .with_context(|| format!("find {}; build it first", args.dutiful.display()))?;
-    let place = tempfile::tempdir_in(&args.dir)?;
-    let commit = commit::measure(place.path())?;
+    let place = match args.store {
+        Kind::Sqlite => Place::File(tempfile::tempdir_in(&args.dir)?),
+        Kind::Postgres => Place::Server(Box::new(server::start()?)),
+    };
+    let commit = match &place {
+        Place::File(folder) => commit::measure(folder.path())?,
+        Place::Server(server) => commit::measure_server(&server.url("postgres"))?,
+    };
     let mut rounds = Vec::new();
     for _ in 0..args.rounds {
-        let yardstick = yardstick(place.path(), &args)?;
-        let bench = bench(&dutiful, place.path(), &args)?;
+        let yardstick = match &place {
+            Place::File(folder) => yardstick(folder.path(), &args)?,
+            Place::Server(server) => server::yardstick(server, args.jobs)?,
+        };
+        let bench = match &place {
+            Place::File(folder) => bench_file(&dutiful, folder.path(), &args)?,
+            Place::Server(server) => {
+                one_line(bench(&dutiful, &server.fresh_database()?, &args).arg("--json"))?
+            }
+        };
         rounds.push(Round { yardstick, bench });
     }
     let command: Vec<_> = std::env::args().skip(1).collect();
     println!("{}", Run { command: command.join(" "), commit, rounds }.markdown()?);
     Ok(())
+}
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// Where it is.
+enum Place {
+    File(tempfile::TempDir),
+    Server(Box<dutiful_fixture::Postgres>),
 }
 
 /// Runs the yardstick; it is a script, so that anybody can read what is compared.
@@ -77,11 +108,9 @@ fn yardstick(place: &Path, args: &Args) -> Result<Value> {
     one_line(&mut command)
 }
 
-fn bench(dutiful: &Path, place: &Path, args: &Args) -> Result<Value> {
-    let file = place.join("bench.db");
+fn bench(dutiful: &Path, store: &str, args: &Args) -> Command {
     let mut command = Command::new(dutiful);
-    command.arg("bench").arg("--json");
-    command.arg("--store").arg(format!("sqlite:{}", file.display()));
+    command.arg("bench").arg("--store").arg(store);
     let numbers = [
         ("--jobs", args.jobs),
         ("--scheduled", args.scheduled),
@@ -91,8 +120,14 @@ fn bench(dutiful: &Path, place: &Path, args: &Args) -> Result<Value> {
     for (flag, n) in numbers {
         command.arg(flag).arg(n.to_string());
     }
+    command
+}
+
+fn bench_file(dutiful: &Path, place: &Path, args: &Args) -> Result<Value> {
+    let file = place.join("bench.db");
+    let mut command = bench(dutiful, &format!("sqlite:{}", file.display()), args);
     let held = args.snapshot.then(|| Snapshot::hold(file));
-    let answer = one_line(&mut command);
+    let answer = one_line(command.arg("--json"));
     if let Some(held) = held {
         let (seconds, wal_mib) = held.let_go()?;
         eprintln!("the snapshot was held for {seconds:.1} s; the WAL had {wal_mib:.0} MiB");
