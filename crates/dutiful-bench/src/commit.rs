@@ -35,22 +35,8 @@ pub(crate) fn measure(place: &Path) -> Result<Commit> {
     both(|| Ok(conn.execute(include_str!("sql/commit.sql"), []).map(drop)?))
 }
 
-/// Times commits of one small row each on a server, each sent and answered by itself.
-pub(crate) fn measure_server(url: &str) -> Result<Commit> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-        // Whoever waits for an answer hears of the end too.
-        drop(tokio::spawn(connection));
-        client.batch_execute(include_str!("sql/commit_table_server.sql")).await?;
-        anyhow::Ok(client)
-    })?;
-    let insert = include_str!("sql/commit_server.sql");
-    let insert = runtime.block_on(client.prepare(insert))?;
-    both(|| Ok(runtime.block_on(client.execute(&insert, &[])).map(drop)?))
-}
-
-fn both(mut commit: impl FnMut() -> Result<()>) -> Result<Commit> {
+/// Times a commit in a row and on an idle system.
+pub(crate) fn both(mut commit: impl FnMut() -> Result<()>) -> Result<Commit> {
     Ok(Commit {
         in_a_row: time(&mut commit, IN_A_ROW, Duration::ZERO)?,
         idle: time(&mut commit, IDLE, IDLE_GAP)?,

@@ -63,7 +63,7 @@ fn main() -> Result<()> {
     };
     let commit = match &place {
         Place::File(folder) => commit::measure(folder.path())?,
-        Place::Server(server) => commit::measure_server(&server.url("postgres"))?,
+        Place::Server(server) => server::commits(&server.url("postgres"))?,
     };
     let mut rounds = Vec::new();
     for _ in 0..args.rounds {
