@@ -21,13 +21,10 @@ new AS (
         attempts, timeout_ms, correlation, trace, grp, tags, delivery, payload
     FROM given ORDER BY id
     ON CONFLICT DO NOTHING
-    RETURNING id
+    RETURNING id, queue, priority, type, delivery, created_at AS now, scheduled_for
 ),
 places AS MATERIALIZED (
-    SELECT g.id, g.queue, g.priority, g.type, g.delivery, g.now,
-        CASE WHEN g.delay < 0 AND g.at IS NULL OR g.wanted <= g.now THEN g.now ELSE g.wanted END
-            AS run_at
-    FROM new JOIN given g USING (id)
+    SELECT *, greatest(now, scheduled_for) AS run_at FROM new
 ),
 due AS (
     INSERT INTO dutiful.ready (queue, priority, run_at, id, type, flags, attempt, failures, crashes)

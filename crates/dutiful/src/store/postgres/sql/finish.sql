@@ -14,15 +14,13 @@ WITH given AS MATERIALIZED (
         waited_us, queue, type, uniq, n)
 ),
 held AS MATERIALIZED (
-    SELECT l.ctid AS place FROM dutiful.lease l
+    SELECT l.ctid AS place, g.* FROM dutiful.lease l
     JOIN given g ON l.id = g.id AND l.attempt = g.attempt AND l.nonce = g.nonce
     ORDER BY l.id FOR UPDATE OF l SKIP LOCKED
 ),
-ended AS (
-    DELETE FROM dutiful.lease WHERE ctid = ANY (ARRAY (SELECT place FROM held))
-    RETURNING id, attempt, nonce
+mine AS (
+    DELETE FROM dutiful.lease l USING held h WHERE l.ctid = h.place RETURNING h.*
 ),
-mine AS MATERIALIZED (SELECT g.* FROM ended JOIN given g USING (id, attempt, nonce)),
 placed AS (
     INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,
         failures, result)
@@ -54,18 +52,13 @@ given AS MATERIALIZED (
         waited_us, class, message, uniq, n)
 ),
 held AS MATERIALIZED (
-    SELECT l.ctid AS place FROM dutiful.lease l
+    SELECT l.ctid AS place, g.* FROM dutiful.lease l
     JOIN given g ON l.id = g.id AND l.attempt = g.attempt AND l.nonce = g.nonce
     ORDER BY l.id FOR UPDATE OF l SKIP LOCKED
 ),
-ended AS (
-    DELETE FROM dutiful.lease l WHERE ctid = ANY (ARRAY (SELECT place FROM held))
-    RETURNING l.id, l.attempt, l.nonce, l.queue, l.priority, l.type, l.flags,
-        l.failures AS before, l.cancel
-),
-mine AS MATERIALIZED (
-    SELECT e.queue, e.priority, e.type, e.flags, e.before, e.cancel, g.* FROM ended e
-    JOIN given g USING (id, attempt, nonce)
+mine AS (
+    DELETE FROM dutiful.lease l USING held h WHERE l.ctid = h.place
+    RETURNING h.*, l.queue, l.priority, l.type, l.flags, l.failures AS before, l.cancel
 ),
 cancelled AS (
     INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,
@@ -120,17 +113,13 @@ WITH given AS MATERIALIZED (
         ran_us, waited_us, uniq, n)
 ),
 held AS MATERIALIZED (
-    SELECT l.ctid AS place FROM dutiful.lease l
+    SELECT l.ctid AS place, g.* FROM dutiful.lease l
     JOIN given g ON l.id = g.id AND l.attempt = g.attempt AND l.nonce = g.nonce
     ORDER BY l.id FOR UPDATE OF l SKIP LOCKED
 ),
-ended AS (
-    DELETE FROM dutiful.lease l WHERE ctid = ANY (ARRAY (SELECT place FROM held))
-    RETURNING l.id, l.attempt, l.nonce, l.queue, l.priority, l.type, l.flags, l.worker
-),
-mine AS MATERIALIZED (
-    SELECT e.queue, e.priority, e.type, e.flags, e.worker, g.* FROM ended e
-    JOIN given g USING (id, attempt, nonce)
+mine AS (
+    DELETE FROM dutiful.lease l USING held h WHERE l.ctid = h.place
+    RETURNING h.*, l.queue, l.priority, l.type, l.flags, l.worker
 ),
 buried AS (
     INSERT INTO dutiful.dead (id, attempt, nonce, worker, reason, started_at, finished_at, failures,
