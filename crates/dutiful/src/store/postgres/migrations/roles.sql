@@ -33,7 +33,9 @@ GRANT USAGE ON SCHEMA dutiful TO dutiful_producer;
 DO $$ DECLARE part record; BEGIN
     FOR part IN
         SELECT * FROM (VALUES
-            ('job', 'INSERT, SELECT (id, queue, type)'), ('ready', 'INSERT'),
+            ('job', 'INSERT, SELECT (id, type, queue, priority, delivery, created_at,
+                scheduled_for)'),
+            ('ready', 'INSERT'),
             ('scheduled', 'INSERT'), ('tally', 'INSERT'),
             ('unique_key', 'INSERT, SELECT, DELETE'),
             ('schema', 'SELECT'), ('type', 'SELECT'), ('sleeper', 'SELECT')
