@@ -122,7 +122,7 @@ fn unknown(url: &str) -> StoreError {
 }
 
 /// Returns a URL without the password in it.
-fn redact(url: &str) -> String {
+pub(super) fn redact(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 < at => {
             format!("{}…{}", &url[..scheme + 3], &url[at..])

@@ -6,4 +6,5 @@ pub(super) mod health;
 pub(super) mod list;
 pub(super) mod look;
 pub(super) mod presence;
+pub(super) mod sections;
 pub(super) mod stored;

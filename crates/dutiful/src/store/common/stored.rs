@@ -56,6 +56,20 @@ pub(in crate::store) fn dead_reason(detail: i64) -> DeadReason {
     }
 }
 
+/// Writes tags as they are kept; none are no value.
+pub(in crate::store) fn join_tags(tags: &[String]) -> Option<String> {
+    (!tags.is_empty()).then(|| serde_json::to_string(tags).expect("strings always serialize"))
+}
+
+/// Returns what stands as `reason` in dead.
+pub(in crate::store) fn reason_code(reason: DeadReason) -> i64 {
+    match reason {
+        DeadReason::Exhausted => 1,
+        DeadReason::Discarded => 2,
+        DeadReason::Quarantined => 3,
+    }
+}
+
 /// Reads tags, which are kept as a JSON array, for they may hold any character.
 pub(in crate::store) fn split_tags(text: Option<String>) -> Vec<String> {
     text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()

@@ -17,11 +17,9 @@ use super::wire::Line;
 use crate::clock::micros;
 use crate::id::{Fence, Name};
 use crate::job::Delivery;
+use crate::store::common::stored::{AT_MOST_ONCE, UNIQUE};
 use crate::store::{ClaimRequest, Claimed};
 
-/// Flags of a place.
-pub(super) const UNIQUE: i16 = 1;
-pub(super) const AT_MOST_ONCE: i16 = 2;
 /// Statements of one claim.
 const ROUNDS_MAX: usize = 8;
 /// So many rows of unknown types at the front of a lane are set aside …
@@ -131,11 +129,8 @@ impl Db {
     /// Puts rows that nobody here can run 10 s ahead, where they hide what lies behind them.
     async fn set_aside(&self, queues: &[&str], types: &[&str]) -> Result<(), Trouble> {
         let (aside, now) = (micros(ASIDE), self.now());
-        for queue in queues {
-            self.query(Line::Claim, "claim", "aside", &[queue, &types, &FOREIGN_MAX, &aside, &now])
-                .await?;
-        }
-        Ok(())
+        let params: [&(dyn ToSql + Sync); 5] = [&queues, &types, &FOREIGN_MAX, &aside, &now];
+        self.query(Line::Claim, "claim", "aside", &params).await.map(drop)
     }
 }
 
@@ -164,7 +159,7 @@ fn take(
     }
     let crashes: i32 = row.try_get(7)?;
     let payload: Vec<u8> = row.try_get(11)?;
-    let at_most_once = flags & AT_MOST_ONCE != 0;
+    let at_most_once = i64::from(flags) & AT_MOST_ONCE != 0;
     left.limit -= 1;
     left.rooms[at] -= 1;
     left.onces[at] -= i32::from(at_most_once);
@@ -183,7 +178,7 @@ fn take(
         max_attempts: row.try_get::<_, i32>(12)? as u32,
         timeout: Duration::from_millis(row.try_get::<_, i64>(13)?.max(1) as u64),
         delivery: if at_most_once { Delivery::AtMostOnce } else { Delivery::AtLeastOnce },
-        unique: flags & UNIQUE != 0,
+        unique: i64::from(flags) & UNIQUE != 0,
         created_at: row.try_get(14)?,
         run_at: row.try_get(9)?,
         claimed_at: row.try_get(10)?,

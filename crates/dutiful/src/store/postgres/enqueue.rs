@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use tokio_postgres::types::ToSql;
+
 use super::Db;
 use super::errors::Trouble;
 use super::wire::Line;
 use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::job::{Delivery, Record};
+use crate::store::common::stored::join_tags;
 use crate::store::{EnqueueOutcome, Enqueued};
 
 /// The columns of a batch, as they travel.
@@ -50,8 +53,29 @@ impl<'a> Columns<'a> {
         self.correlations.push(job.correlation_id.as_deref());
         self.traces.push(job.trace_parent.as_deref());
         self.groups.push(job.group.as_deref());
-        self.tags.push((!job.tags.is_empty()).then(|| join_tags(&job.tags)));
+        self.tags.push(join_tags(&job.tags));
         self.keys.push(job.unique_key.as_deref());
+    }
+
+    /// The parameters of both statements, in their order; the keys come behind them.
+    fn params<'p>(&'p self, now: &'p Option<Timestamp>) -> Vec<&'p (dyn ToSql + Sync)> {
+        vec![
+            &self.ids,
+            &self.types,
+            &self.queues,
+            &self.payloads,
+            &self.priorities,
+            &self.delays,
+            &self.times,
+            &self.attempts,
+            &self.timeouts,
+            &self.deliveries,
+            &self.correlations,
+            &self.traces,
+            &self.groups,
+            &self.tags,
+            now,
+        ]
     }
 }
 
@@ -100,30 +124,7 @@ impl Db {
 
     async fn insert_plain(&self, line: Line, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
         let now = self.now();
-        let rows = self
-            .query(
-                line,
-                "enqueue",
-                "plain",
-                &[
-                    &c.ids,
-                    &c.types,
-                    &c.queues,
-                    &c.payloads,
-                    &c.priorities,
-                    &c.delays,
-                    &c.times,
-                    &c.attempts,
-                    &c.timeouts,
-                    &c.deliveries,
-                    &c.correlations,
-                    &c.traces,
-                    &c.groups,
-                    &c.tags,
-                    &now,
-                ],
-            )
-            .await?;
+        let rows = self.query(line, "enqueue", "plain", &c.params(&now)).await?;
         let new = rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<JobId>, _>>()?;
         let outcome = |id: &JobId| match new.contains(id) {
             true => EnqueueOutcome::New,
@@ -134,31 +135,9 @@ impl Db {
 
     async fn insert_keyed(&self, line: Line, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
         let now = self.now();
-        let rows = self
-            .query(
-                line,
-                "enqueue",
-                "keyed",
-                &[
-                    &c.ids,
-                    &c.types,
-                    &c.queues,
-                    &c.payloads,
-                    &c.priorities,
-                    &c.delays,
-                    &c.times,
-                    &c.attempts,
-                    &c.timeouts,
-                    &c.deliveries,
-                    &c.correlations,
-                    &c.traces,
-                    &c.groups,
-                    &c.tags,
-                    &now,
-                    &c.keys,
-                ],
-            )
-            .await?;
+        let mut params = c.params(&now);
+        params.push(&c.keys);
+        let rows = self.query(line, "enqueue", "keyed", &params).await?;
         let mut answers: Vec<_> =
             c.ids.iter().map(|id| Enqueued { id: *id, outcome: EnqueueOutcome::Exists }).collect();
         for row in rows {
@@ -175,9 +154,4 @@ impl Db {
         }
         Ok(answers)
     }
-}
-
-/// Tags may hold any character, so they are kept as a JSON array.
-fn join_tags(tags: &[String]) -> String {
-    serde_json::to_string(tags).expect("strings always serialize")
 }

@@ -17,6 +17,7 @@ use super::wire::Line;
 use crate::clock::{Timestamp, micros};
 use crate::id::{JobId, WorkerId};
 use crate::job::Delivery;
+use crate::store::common::stored;
 use crate::store::tally::bucket;
 use crate::store::{DeadReason, End, Finish, Held};
 
@@ -26,15 +27,6 @@ const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 const LOCKED_TRIES: u32 = 500;
 /// How often a batch is written again whose outcome is unknown.
 const UNKNOWN_TRIES: u32 = 5;
-
-/// `outcome` in done and in attempt.
-const COMPLETED: i16 = 1;
-const CANCELLED: i16 = 2;
-const UNHEARD: i16 = 3;
-const FAILED_ONCE: i16 = 4;
-const LOG_FAILED: i16 = 2;
-const LOG_SNOOZED: i16 = 4;
-const LOG_RELEASED: i16 = 5;
 
 /// The statement that a kind of end needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -280,42 +272,22 @@ fn numbers(rows: &[Row]) -> Result<Vec<usize>, Trouble> {
     rows.iter().map(|row| Ok(row.try_get::<_, i64>(0)? as usize - 1)).collect()
 }
 
+/// Returns the number that stands for an end: an outcome, or a reason.
 fn code(kind: Kind, one: &Finish) -> i16 {
-    match kind {
-        Kind::Done => done_code(one),
-        Kind::Again => log_code(one),
-        Kind::Dead => dead_code(one),
-        Kind::Late => late_code(one),
-    }
-}
-
-fn done_code(one: &Finish) -> i16 {
-    if one.end == End::Cancelled { CANCELLED } else { COMPLETED }
-}
-
-fn log_code(one: &Finish) -> i16 {
-    match one.end {
-        End::Snoozed(_) => LOG_SNOOZED,
-        End::Released => LOG_RELEASED,
-        _ => LOG_FAILED,
-    }
-}
-
-fn dead_code(one: &Finish) -> i16 {
-    match one.end {
-        End::Dead(_, DeadReason::Discarded) => 2,
-        End::Dead(_, DeadReason::Quarantined) => 3,
-        _ => 1,
-    }
-}
-
-fn late_code(one: &Finish) -> i16 {
-    match one.end {
-        End::Completed(_) => COMPLETED,
+    let code = match (kind, &one.end) {
+        (Kind::Done, End::Cancelled) => stored::CANCELLED,
+        (Kind::Done, _) => stored::COMPLETED,
+        (Kind::Again, End::Snoozed(_)) => stored::LOG_SNOOZED,
+        (Kind::Again, End::Released) => stored::LOG_RELEASED,
+        (Kind::Again, _) => stored::LOG_FAILED,
+        (Kind::Dead, End::Dead(_, reason)) => stored::reason_code(*reason),
+        (Kind::Dead, _) => stored::reason_code(DeadReason::Exhausted),
+        (Kind::Late, End::Completed(_)) => stored::COMPLETED,
         // Released before it began, yet it counts as run: that is what at-most-once means.
-        End::Released => UNHEARD,
-        _ => FAILED_ONCE,
-    }
+        (Kind::Late, End::Released) => stored::UNHEARD,
+        (Kind::Late, _) => stored::FAILED_ONCE,
+    };
+    code as i16
 }
 
 fn failures_after(one: &Finish) -> i32 {

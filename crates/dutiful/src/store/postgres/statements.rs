@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use tokio_postgres::types::Type;
 
+use crate::store::common::sections::sections;
+
 macro_rules! verbs {
     ($($verb:literal),* $(,)?) => {
         const FILES: &[(&str, &str)] =
@@ -98,22 +100,6 @@ impl Statements {
 /// Puts a statement's names into a schema.
 pub(super) fn placed(sql: &str, schema: &str) -> String {
     sql.replace("dutiful.", &format!("\"{schema}\"."))
-}
-
-fn sections(file: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    file.split("-- :").skip(1).map(|section| {
-        let name_end = section.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let name = &section[..name_end.unwrap_or(section.len())];
-        let body = section.find('\n').map_or("", |at| section[at..].trim_start());
-        (name, skip_comments(body))
-    })
-}
-
-fn skip_comments(mut sql: &str) -> &str {
-    while let Some(rest) = sql.strip_prefix("--") {
-        sql = rest.find('\n').map_or("", |at| rest[at..].trim_start());
-    }
-    sql.trim_end().trim_end_matches(';')
 }
 
 /// Reads the types that the parameters carry.

@@ -8,6 +8,7 @@ use tokio_postgres::Config;
 
 use super::tls::{self, Tls, tls};
 use crate::error::StoreError;
+use crate::store::connect::redact;
 
 /// Where our tables stand when the URL says nothing.
 const SCHEMA: &str = "dutiful";
@@ -141,16 +142,6 @@ fn check_schema(name: &str) -> Result<(), String> {
     }
     let text = "the schema's name is 1 to 63 of the characters a-z 0-9 _, and begins with a letter";
     Err(text.into())
-}
-
-/// Returns a URL without the password in it.
-fn redact(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 < at => {
-            format!("{}…{}", &url[..scheme + 3], &url[at..])
-        }
-        _ => url.to_owned(),
-    }
 }
 
 #[cfg(test)]

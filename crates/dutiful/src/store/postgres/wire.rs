@@ -45,7 +45,7 @@ pub(super) enum Line {
     Claim = 1,
     /// Ends of attempts.
     Finish = 2,
-    /// Heartbeats, leadership: what must not wait.
+    /// Heartbeats, which must not wait.
     Beat = 3,
     /// Everything else.
     Look = 4,

@@ -9,6 +9,7 @@ use super::tally::Event;
 use super::writer::Txn;
 use crate::id::JobId;
 use crate::job::{Delivery, Record};
+use crate::store::common::stored::join_tags;
 pub(super) use crate::store::common::stored::{AT_MOST_ONCE, UNIQUE};
 use crate::store::{EnqueueOutcome, Enqueued};
 
@@ -129,7 +130,7 @@ fn insert_record(
         job.trace_parent,
         job.group,
         job.unique_key,
-        (!job.tags.is_empty()).then(|| join_tags(&job.tags)),
+        join_tags(&job.tags),
         delivery,
     ])?)
 }
@@ -165,9 +166,4 @@ fn insert_place(
 fn run_at(txn: &Txn<'_>, job: &Record) -> Option<i64> {
     let delayed = || (!job.delay.is_zero()).then(|| txn.now.plus(job.delay));
     job.scheduled_for.or_else(delayed).map(|at| at.us())
-}
-
-/// Tags may hold any character, so they are kept as a JSON array.
-fn join_tags(tags: &[String]) -> String {
-    serde_json::to_string(tags).expect("strings always serialize")
 }

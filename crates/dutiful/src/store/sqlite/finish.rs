@@ -12,6 +12,7 @@ use super::writer::Txn;
 use crate::clock::Timestamp;
 use crate::id::WorkerId;
 use crate::job::Delivery;
+use crate::store::common::stored::reason_code;
 pub(super) use crate::store::common::stored::{
     CANCELLED, COMPLETED, FAILED_ONCE, LOG_FAILED, LOG_RELEASED, LOG_SNOOZED, UNHEARD,
     WAITS_FAILED, WAITS_SNOOZED,
@@ -167,14 +168,6 @@ fn bury(
         prepare(txn.conn, "finish", "free_key")?.execute(params![one.fence.id])?;
     }
     Ok(true)
-}
-
-pub(super) fn reason_code(reason: DeadReason) -> i64 {
-    match reason {
-        DeadReason::Exhausted => 1,
-        DeadReason::Discarded => 2,
-        DeadReason::Quarantined => 3,
-    }
 }
 
 /// An at-most-once job is done since its claim: note how it went, and never run it again.

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use rusqlite::{CachedStatement, Connection};
 
 use super::errors::Trouble;
+use crate::store::common::sections::sections;
 
 macro_rules! verbs {
     ($($verb:literal),* $(,)?) => {
@@ -53,22 +54,10 @@ verbs![
 static STATEMENTS: LazyLock<HashMap<(&str, &str), &str>> = LazyLock::new(|| {
     let mut all = HashMap::new();
     for (verb, file) in FILES {
-        for section in file.split("-- :").skip(1) {
-            let name_end = section.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            let name = &section[..name_end.unwrap_or(section.len())];
-            let body = section.find('\n').map_or("", |at| section[at..].trim_start());
-            all.insert((*verb, name), skip_comments(body));
-        }
+        all.extend(sections(file).map(|(name, sql)| ((*verb, name), sql)));
     }
     all
 });
-
-fn skip_comments(mut sql: &str) -> &str {
-    while let Some(rest) = sql.strip_prefix("--") {
-        sql = rest.find('\n').map_or("", |at| rest[at..].trim_start());
-    }
-    sql.trim_end()
-}
 
 /// Returns a prepared statement of a verb, from the connection's cache.
 pub(super) fn prepare<'c>(

@@ -71,24 +71,24 @@ SELECT w.n, w.id, w.attempt + 1, w.queue, w.type, w.flags, w.failures, w.crashes
     w.trace_parent, w.group_key, w.takes, w.fits
 FROM judged w, t
 
--- :aside sets rows of unknown types aside that stand in the way: $1 queue, known types, $3 as many
--- as make it worth it, for so many µs, $5 now
+-- :aside sets rows of unknown types aside that stand in the way: $1 queues, known types, $3 as many
+-- in a queue as make it worth it, for so many µs, $5 now
 WITH t AS MATERIALIZED (SELECT coalesce($5::timestamptz, clock_timestamp()) AS now),
 foreigners AS MATERIALIZED (
-    SELECT ctid AS place, r.* FROM dutiful.ready r
-    WHERE r.queue = $1::text AND NOT r.type = ANY ($2::text[])
-    ORDER BY r.priority, r.run_at, r.id LIMIT $3::int FOR UPDATE SKIP LOCKED
+    SELECT r.* FROM (SELECT DISTINCT q FROM unnest($1::text[]) q) l (queue)
+    CROSS JOIN LATERAL (
+        SELECT r.ctid AS place, r.* FROM dutiful.ready r
+        WHERE r.queue = l.queue AND NOT r.type = ANY ($2::text[])
+        ORDER BY r.priority, r.run_at, r.id LIMIT $3::int FOR UPDATE OF r SKIP LOCKED
+    ) r
 ),
-enough AS (SELECT count(*) >= $3 AS many FROM foreigners),
-gone AS (
-    DELETE FROM dutiful.ready
-    WHERE ctid = ANY (ARRAY (SELECT place FROM foreigners, enough WHERE many))
+crowd AS MATERIALIZED (
+    SELECT * FROM foreigners WHERE queue = ANY (ARRAY (
+        SELECT queue FROM foreigners GROUP BY queue HAVING count(*) >= $3))
 ),
-later AS (
-    INSERT INTO dutiful.scheduled (run_at, id, queue, priority, type, flags, attempt, failures,
-        crashes, reason)
-    SELECT now + $4::bigint * interval '1 microsecond', id, queue, priority, type, flags, attempt,
-        failures, crashes, 3
-    FROM foreigners, t, enough WHERE many
-)
-SELECT many FROM enough
+gone AS (DELETE FROM dutiful.ready WHERE ctid = ANY (ARRAY (SELECT place FROM crowd)))
+INSERT INTO dutiful.scheduled (run_at, id, queue, priority, type, flags, attempt, failures, crashes,
+    reason)
+SELECT now + $4::bigint * interval '1 microsecond', id, queue, priority, type, flags, attempt,
+    failures, crashes, 3
+FROM crowd, t
