@@ -13,6 +13,7 @@ use tokio_postgres::types::ToSql;
 
 use super::Db;
 use super::errors::Trouble;
+use super::floors::Stretches;
 use super::wire::Line;
 use crate::clock::micros;
 use crate::id::{Fence, Name};
@@ -77,6 +78,7 @@ impl Db {
             nonce: fastrand::i64(1..),
             again: true,
         };
+        let stretches = self.floors.stretches(ask);
         let mut claimed: Vec<Placed> = Vec::new();
         // One statement must not meet a queue twice: lanes that name one again come after it.
         for turn in turns(&queues) {
@@ -86,31 +88,34 @@ impl Db {
                     break;
                 }
                 left.again = false;
-                for row in &self.front(ask, &queues, &types, &turn, &left).await? {
+                for row in &self.front(ask, (&queues, &types), &turn, &left, &stretches).await? {
                     claimed.extend(take(row, ask, claimed.is_empty(), &mut left)?);
                 }
             }
         }
         claimed.sort_by(|(a, x), (b, y)| (a, x.run_at, x.fence.id).cmp(&(b, y.run_at, y.fence.id)));
         if left.limit > 0 && !left.full && self.foreign.is_due() {
-            self.set_aside(&queues, &types).await?;
+            self.set_aside(&queues, &types, &stretches).await?;
         }
-        Ok(claimed.into_iter().map(|(_, job)| job).collect())
+        let (placed, claimed): (Vec<_>, Vec<_>) = claimed.into_iter().unzip();
+        let priorities: Vec<i16> = placed.into_iter().map(|(_, priority)| priority).collect();
+        self.note_claimed(ask, &claimed, &priorities);
+        Ok(claimed)
     }
 
     /// Claims from the front of the lanes that have their turn.
     async fn front(
         &self,
         ask: &ClaimRequest,
-        queues: &[&str],
-        types: &[&str],
+        (queues, types): (&[&str], &[&str]),
         turn: &[bool],
         left: &Left,
+        stretches: &Stretches,
     ) -> Result<Vec<Row>, Trouble> {
         let (lease, now) = (micros(ask.lease), self.now());
         let rooms = left.rooms.iter().zip(turn).map(|(room, on)| if *on { *room } else { 0 });
         let rooms: Vec<i32> = rooms.collect();
-        let params: [&(dyn ToSql + Sync); 11] = [
+        let params: [&(dyn ToSql + Sync); 16] = [
             &queues,
             &rooms,
             &left.onces,
@@ -122,14 +127,35 @@ impl Db {
             &ask.worker.0,
             &lease,
             &now,
+            &stretches.first,
+            &stretches.last,
+            &stretches.priorities,
+            &stretches.times,
+            &stretches.ends,
         ];
         self.query(Line::Claim, "claim", "front", &params).await
     }
 
     /// Puts rows that nobody here can run 10 s ahead, where they hide what lies behind them.
-    async fn set_aside(&self, queues: &[&str], types: &[&str]) -> Result<(), Trouble> {
+    async fn set_aside(
+        &self,
+        queues: &[&str],
+        types: &[&str],
+        stretches: &Stretches,
+    ) -> Result<(), Trouble> {
         let (aside, now) = (micros(ASIDE), self.now());
-        let params: [&(dyn ToSql + Sync); 5] = [&queues, &types, &FOREIGN_MAX, &aside, &now];
+        let params: [&(dyn ToSql + Sync); 10] = [
+            &queues,
+            &types,
+            &FOREIGN_MAX,
+            &aside,
+            &now,
+            &stretches.first,
+            &stretches.last,
+            &stretches.priorities,
+            &stretches.times,
+            &stretches.ends,
+        ];
         self.query(Line::Claim, "claim", "aside", &params).await.map(drop)
     }
 }

@@ -9,6 +9,7 @@ mod doorbell;
 mod enqueue;
 mod errors;
 mod finish;
+mod floors;
 mod gather;
 mod json;
 mod list;
@@ -60,6 +61,7 @@ pub(super) struct Db {
     clock: Clock,
     bell: Arc<Doorbell>,
     foreign: claim::ForeignLook,
+    floors: floors::Floors,
     gathering: gather::Gathering,
     unsure: unsure::Unsure,
     me: std::sync::Weak<Db>,
@@ -84,6 +86,7 @@ impl PostgresStore {
             clock,
             bell: Doorbell::new(),
             foreign: claim::ForeignLook::default(),
+            floors: floors::Floors::default(),
             gathering: gather::Gathering::default(),
             unsure: unsure::Unsure::default(),
             me: me.clone(),

@@ -1,20 +1,31 @@
 -- Takes due jobs under a lease: picks the front of each lane, deletes it from ready, writes the
 -- leases and answers with the records, in one statement. Rows that somebody else has locked are
 -- passed over (SKIP LOCKED), so that claims wait for nothing and no row is taken twice.
+-- A lane is read in stretches (floors.rs), each from a priority and a time up to the priority where
+-- the next begins: what was taken long ago and is not vacuumed yet is not walked through again.
 
 -- :front $1 queues in their order, room in each, $3 at-most-once jobs in each, types, $5 limit,
--- bytes, jobs that crashed, $8 nonce, worker, lease in µs, $11 now
+-- bytes, jobs that crashed, $8 nonce, worker, lease in µs, $11 now, $12 the first stretch of each
+-- lane, its last one, $14 the stretches' priorities, times and ends
 WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS now),
 picked AS MATERIALIZED (
     SELECT l.n, l.once, r.*
-    FROM unnest($1::text[], $2::int[], $3::int[]) WITH ORDINALITY AS l (queue, room, once, n)
+    FROM unnest($1::text[], $2::int[], $3::int[], $12::int[], $13::int[]) WITH ORDINALITY
+        AS l (queue, room, once, first, last, n)
     CROSS JOIN LATERAL (
-        SELECT r.ctid AS place, r.* FROM dutiful.ready r
-        WHERE r.queue = l.queue AND r.type = ANY ($4::text[])
-            AND (r.crashes = 0 OR $7::int > 0) AND (r.flags & 2 = 0 OR l.once > 0)
-            AND NOT EXISTS (SELECT 1 FROM dutiful.queue q
-                            WHERE q.name = l.queue AND q.paused_at IS NOT NULL)
-        ORDER BY r.priority, r.run_at, r.id LIMIT l.room FOR UPDATE OF r SKIP LOCKED
+        SELECT r.* FROM unnest(($14::smallint[])[l.first:l.last],
+            ($15::timestamptz[])[l.first:l.last], ($16::smallint[])[l.first:l.last])
+            AS s (priority, run_at, below)
+        CROSS JOIN LATERAL (
+            SELECT r.ctid AS place, r.* FROM dutiful.ready r
+            WHERE r.queue = l.queue AND (r.priority, r.run_at) >= (s.priority, s.run_at)
+                AND r.priority < s.below AND r.type = ANY ($4::text[])
+                AND (r.crashes = 0 OR $7::int > 0) AND (r.flags & 2 = 0 OR l.once > 0)
+                AND NOT EXISTS (SELECT 1 FROM dutiful.queue q
+                                WHERE q.name = l.queue AND q.paused_at IS NOT NULL)
+            ORDER BY r.priority, r.run_at, r.id LIMIT l.room FOR UPDATE OF r SKIP LOCKED
+        ) r
+        LIMIT l.room
     ) r
     LIMIT $5::int
 ),
@@ -71,15 +82,42 @@ SELECT w.n, w.id, w.attempt + 1, w.queue, w.type, w.flags, w.failures, w.crashes
     w.trace_parent, w.group_key, w.takes, w.fits
 FROM judged w, t
 
+-- :fronts where each lane begins now, by what this statement sees (and locks nothing): $1 queues,
+-- priorities, $3 from these times on, types. The transaction takes a number, so that it can be told
+-- later whether all that ran beside it have ended.
+SELECT r.run_at, c.now, c.oldest, c.xid
+FROM (SELECT statement_timestamp() AS now, pg_current_xact_id()::text::bigint AS xid,
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) c
+CROSS JOIN unnest($1::text[], $2::smallint[], $3::timestamptz[]) WITH ORDINALITY
+    AS l (queue, priority, run_at, n)
+LEFT JOIN LATERAL (
+    SELECT r.run_at FROM dutiful.ready r
+    WHERE r.queue = l.queue AND r.priority = l.priority AND r.run_at >= l.run_at
+        AND r.type = ANY ($4::text[])
+    ORDER BY r.run_at LIMIT 1
+) r ON true
+ORDER BY l.n
+
 -- :aside sets rows of unknown types aside that stand in the way: $1 queues, known types, $3 as many
--- in a queue as make it worth it, for so many µs, $5 now
+-- in a queue as make it worth it, for so many µs, $5 now, $6 the first stretch of each lane, its
+-- last one, $8 the stretches' priorities, times and ends
 WITH t AS MATERIALIZED (SELECT coalesce($5::timestamptz, clock_timestamp()) AS now),
 foreigners AS MATERIALIZED (
-    SELECT r.* FROM (SELECT DISTINCT q FROM unnest($1::text[]) q) l (queue)
+    SELECT r.* FROM (
+        SELECT DISTINCT ON (queue) * FROM unnest($1::text[], $6::int[], $7::int[])
+            AS l (queue, first, last)
+    ) l
     CROSS JOIN LATERAL (
-        SELECT r.ctid AS place, r.* FROM dutiful.ready r
-        WHERE r.queue = l.queue AND NOT r.type = ANY ($2::text[])
-        ORDER BY r.priority, r.run_at, r.id LIMIT $3::int FOR UPDATE OF r SKIP LOCKED
+        SELECT r.* FROM unnest(($8::smallint[])[l.first:l.last],
+            ($9::timestamptz[])[l.first:l.last], ($10::smallint[])[l.first:l.last])
+            AS s (priority, run_at, below)
+        CROSS JOIN LATERAL (
+            SELECT r.ctid AS place, r.* FROM dutiful.ready r
+            WHERE r.queue = l.queue AND (r.priority, r.run_at) >= (s.priority, s.run_at)
+                AND r.priority < s.below AND NOT r.type = ANY ($2::text[])
+            ORDER BY r.priority, r.run_at, r.id LIMIT $3::int FOR UPDATE OF r SKIP LOCKED
+        ) r
+        LIMIT $3
     ) r
 ),
 crowd AS MATERIALIZED (

@@ -5,7 +5,7 @@
 -- :plain jobs without unique keys; answers with the ids that are new. $1 ids, types, queues,
 -- payloads, $5 priorities, delays in µs (-1: none), times or null, $8 most attempts, timeouts in
 -- ms, $10 at most once, correlation ids, trace parents, groups, $14 tags as JSON arrays, $15 now
-WITH t AS MATERIALIZED (SELECT coalesce($15::timestamptz, clock_timestamp()) AS now),
+WITH t AS MATERIALIZED (SELECT dutiful.moment_($15::timestamptz) AS now),
 given AS MATERIALIZED (
     SELECT g.*, least(coalesce(g.at, t.now + g.delay * interval '1 microsecond'),
             '9999-12-31T23:59:59.999999Z') AS wanted, t.now
@@ -42,6 +42,12 @@ counted AS (
 )
 SELECT id FROM new
 
+-- :function_moment the time of a row that goes to ready. The transaction has its number before it
+-- reads the clock: whoever sees a later number running knows that no earlier time is still to come.
+CREATE OR REPLACE FUNCTION dutiful.moment_(at timestamptz) RETURNS timestamptz LANGUAGE sql AS $$
+    SELECT CASE WHEN pg_current_xact_id() IS NOT NULL THEN coalesce(at, clock_timestamp()) END
+$$
+
 -- :keyed the same where at least one job has a unique key, $16 keys or null: $15 is the time
 SELECT n, id, outcome FROM dutiful.enqueue_keyed_($1::uuid[], $2::text[], $3::text[], $4::bytea[],
     $5::smallint[], $6::bigint[], $7::timestamptz[], $8::int[], $9::bigint[], $10::smallint[],
@@ -56,7 +62,7 @@ CREATE OR REPLACE FUNCTION dutiful.enqueue_keyed_(ids uuid[], types text[], queu
 RETURNS TABLE (n bigint, id uuid, outcome smallint) LANGUAGE plpgsql AS $body$
 DECLARE
     g record;
-    moment timestamptz := coalesce(at_now, clock_timestamp());
+    moment timestamptz := dutiful.moment_(at_now);
     wanted timestamptz;
     holder uuid;
     fresh uuid[] := '{}';

@@ -43,7 +43,7 @@ SELECT n FROM mine
 -- here. $1 ids, attempts, nonces, $4 kinds (2 failed, 4 snoozed, 5 released), started, finished,
 -- failures, $8 waits in µs, ran buckets, waited buckets, $11 ran µs, waited µs, $13 classes,
 -- messages, unique, $16 worker, now
-WITH t AS MATERIALIZED (SELECT coalesce($17::timestamptz, clock_timestamp()) AS now),
+WITH t AS MATERIALIZED (SELECT dutiful.moment_($17::timestamptz) AS now),
 given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::smallint[], $5::timestamptz[],
         $6::timestamptz[], $7::int[], $8::bigint[], $9::smallint[], $10::smallint[], $11::bigint[],

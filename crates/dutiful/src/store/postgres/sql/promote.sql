@@ -19,7 +19,7 @@ BEGIN
     SELECT min(s.run_at) INTO next FROM dutiful.scheduled s;
     IF next <= now THEN
         PERFORM dutiful.check_term_(of_term);
-        now := coalesce(at, clock_timestamp());
+        now := dutiful.moment_(at);
         WITH due AS MATERIALIZED (
             SELECT s.ctid AS place, s.* FROM dutiful.scheduled s
             WHERE s.run_at <= now ORDER BY s.run_at, s.id LIMIT at_most FOR UPDATE SKIP LOCKED

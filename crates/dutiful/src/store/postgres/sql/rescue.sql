@@ -22,7 +22,7 @@ DECLARE
     rescued int;
 BEGIN
     PERFORM dutiful.check_term_(of_term);
-    now := coalesce(at, clock_timestamp());
+    now := dutiful.moment_(at);
     LOOP
         WITH held AS MATERIALIZED (
             SELECT l.ctid AS place FROM dutiful.lease l

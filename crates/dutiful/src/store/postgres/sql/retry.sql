@@ -50,7 +50,7 @@ BEGIN
             holder := dutiful.take_key_again_(one);
             change := CASE WHEN holder IS NULL THEN change ELSE 'conflict' END;
         END IF;
-        moment := coalesce(at_now, clock_timestamp());
+        moment := dutiful.moment_(at_now);
         IF change = 'done' AND state = 'failed' THEN
             WITH gone AS (DELETE FROM dutiful.scheduled s WHERE s.id = one RETURNING s.*)
             INSERT INTO dutiful.ready (queue, priority, run_at, id, type, flags, attempt, failures,

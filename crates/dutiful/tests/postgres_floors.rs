@@ -1,0 +1,215 @@
+//! Where claims begin to read on Postgres: past what is gone, and never past what may still come.
+#![cfg(feature = "postgres")]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dutiful::store::{ClaimRequest, Claimed, End, Held, Lane, Store};
+use dutiful::{Client, JobId, Name, WorkerId};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_postgres::NoTls;
+
+const WORKER: WorkerId = WorkerId(1);
+/// A backlog that floors move along with.
+const MANY: usize = 10_000;
+/// Jobs in one claim.
+const BATCH: usize = 500;
+/// How long anything may take before it counts as hung.
+const HUNG: Duration = Duration::from_secs(60);
+
+/// Returns where the server for tests is.
+fn server() -> String {
+    std::env::var("DUTIFUL_TEST_POSTGRES").unwrap_or_else(|_| {
+        let server = dutiful_fixture::Postgres::shared(dutiful_fixture::Version::System);
+        server.expect("a private server starts").url("postgres")
+    })
+}
+
+async fn connect() -> tokio_postgres::Client {
+    let (raw, connection) = tokio_postgres::connect(&server(), NoTls).await.expect("connected");
+    tokio::spawn(connection);
+    raw
+}
+
+struct Lab {
+    schema: String,
+    client: Client,
+    store: Arc<dyn Store>,
+    types: Arc<std::collections::HashSet<Name>>,
+    /// A session past the store.
+    raw: tokio_postgres::Client,
+    /// A transaction that one test holds open would hold up the floors of all.
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Lab {
+    async fn new() -> Self {
+        static ALONE: Mutex<()> = Mutex::const_new(());
+        let alone = ALONE.lock().await;
+        let schema = format!("t{}", JobId::new().to_string().replace('-', ""));
+        let url = format!("{}?schema={schema}", server());
+        let client = Client::builder().migrate(true).connect(&url).await.expect("the store opens");
+        let types = Arc::new([Name::new("type", "task").expect("a name")].into());
+        let (store, raw) = (client.store().clone(), connect().await);
+        Self { schema, client, store, types, raw, _alone: alone }
+    }
+
+    /// Runs statements past the store; `dutiful.` stands for the schema.
+    async fn run(&self, sql: &str) {
+        let sql = sql.replace("dutiful.", &format!("{}.", self.schema));
+        self.raw.batch_execute(&sql).await.expect(&sql);
+    }
+
+    async fn number(&self, sql: &str) -> i64 {
+        let sql = sql.replace("dutiful.", &format!("{}.", self.schema));
+        self.raw.query_one(&sql, &[]).await.expect(&sql).get(0)
+    }
+
+    async fn put(&self, n: usize, priority: i16) {
+        let sql = format!(
+            "SELECT dutiful.enqueue_many(json_agg(json_build_object(
+                 'type', 'task', 'payload', json_build_object(), 'priority', {priority})))
+             FROM generate_series(1, {})",
+            n.min(1000)
+        );
+        for _ in 0..n.div_ceil(1000) {
+            self.run(&sql).await;
+        }
+    }
+
+    async fn claim(&self, limit: usize) -> Vec<Claimed> {
+        let queue = Name::new("queue", "default").expect("a name");
+        let ask = ClaimRequest {
+            worker: WORKER,
+            lanes: vec![Lane { queue, limit, at_most_once: 0 }],
+            types: self.types.clone(),
+            lease: Duration::from_secs(30),
+            limit,
+            bytes: usize::MAX,
+            crashed: 1,
+        };
+        self.store.claim(ask).await.expect("an answer")
+    }
+
+    /// Claims and completes until nothing is left; returns how many.
+    async fn drain(&self) -> usize {
+        let mut n = 0;
+        loop {
+            let jobs = self.claim(BATCH).await;
+            if jobs.is_empty() {
+                return n;
+            }
+            n += jobs.len();
+            let ends: Vec<_> = jobs.iter().map(|job| job.unstarted(End::Completed(None))).collect();
+            let held = self.store.finish(WORKER, ends).await.expect("an answer");
+            assert!(held.iter().all(|held| *held == Held::Yes));
+        }
+    }
+
+    /// Drains a backlog behind which the floors move.
+    async fn move_floors(&self) {
+        self.put(MANY, 10).await;
+        assert_eq!(self.drain().await, MANY);
+    }
+
+    async fn close(self) {
+        self.client.close().await.expect("it closes");
+        let drop = format!("DROP SCHEMA {} CASCADE", self.schema);
+        self.raw.batch_execute(&drop).await.expect("it goes");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_commits_late_is_claimed_at_once() {
+    let lab = Lab::new().await;
+    let late = connect().await;
+    let sql = format!("BEGIN; SELECT {}.enqueue('task', '{{}}', priority => 10)", lab.schema);
+    late.batch_execute(&sql).await.expect("it is stored and not committed");
+    lab.move_floors().await;
+    assert_eq!(lab.claim(BATCH).await.len(), 0, "nobody sees what is not committed");
+    late.batch_execute("COMMIT").await.expect("it commits");
+    assert_eq!(lab.claim(BATCH).await.len(), 1, "the claim began after the late job");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_row_that_others_let_go_is_claimed_at_once() {
+    let lab = Lab::new().await;
+    lab.put(1, 10).await;
+    let other = connect().await;
+    let hold = format!("BEGIN; DELETE FROM {}.ready", lab.schema);
+    other.batch_execute(&hold).await.expect("another claims it");
+    lab.move_floors().await;
+    assert_eq!(lab.claim(BATCH).await.len(), 0, "nobody takes what another claims");
+    other.batch_execute("ROLLBACK").await.expect("it lets go");
+    assert_eq!(lab.claim(BATCH).await.len(), 1, "the claim began after the row");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn jobs_of_any_priority_are_claimed_in_their_order() {
+    let lab = Lab::new().await;
+    lab.move_floors().await;
+    let wanted = [0, 9, 10, 11, 500, 1000];
+    for priority in wanted.iter().rev() {
+        lab.put(1, *priority).await;
+    }
+    let sql = "SELECT id, priority FROM dutiful.job ORDER BY id DESC LIMIT 6";
+    let rows = lab.raw.query(&sql.replace("dutiful.", &format!("{}.", lab.schema)), &[]).await;
+    let rows = rows.expect("the records");
+    let priorities: HashMap<String, i16> =
+        rows.iter().map(|row| (row.get::<_, JobId>(0).to_string(), row.get(1))).collect();
+    let claimed = lab.claim(BATCH).await;
+    let seen: Vec<i16> = claimed.iter().map(|job| priorities[&job.fence.id.to_string()]).collect();
+    assert_eq!(seen, wanted);
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_row_beneath_the_floor_is_found_soon() {
+    let lab = Lab::new().await;
+    lab.move_floors().await;
+    // As a clock that went back would leave it.
+    lab.put(1, 10).await;
+    lab.run("UPDATE dutiful.ready SET run_at = run_at - interval '1 hour'").await;
+    let began = Instant::now();
+    while lab.claim(1).await.is_empty() {
+        assert!(began.elapsed() < HUNG, "nobody looks beneath the floor");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_held_open_does_not_make_claims_read_what_is_gone() {
+    const ROWS: i64 = 40_000;
+    let lab = Lab::new().await;
+    let reader = connect().await;
+    lab.put(ROWS as usize, 10).await;
+    let hold = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT count(*) FROM {}.jobs",
+        lab.schema
+    );
+    reader.batch_execute(&hold).await.expect("a report that takes long");
+    assert_eq!(lab.drain().await, ROWS as usize);
+    // A session tells what it read with its first statement after a second.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(lab.claim(BATCH).await.len(), 0);
+    let read = format!(
+        "SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes
+         WHERE schemaname = '{}' AND indexrelname = 'ready_pkey'",
+        lab.schema
+    );
+    let began = Instant::now();
+    let mut entries = lab.number(&read).await;
+    while entries < ROWS {
+        assert!(began.elapsed() < HUNG, "the server counted {entries} entries");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        entries = lab.number(&read).await;
+    }
+    // To walk through all that is gone, 80 claims would read 1.6 million.
+    assert!(entries < 20 * ROWS, "{} entries of the index for each job", entries / ROWS);
+    reader.batch_execute("COMMIT").await.expect("the report ends");
+    lab.close().await;
+}
