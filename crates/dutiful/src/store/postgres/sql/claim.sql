@@ -3,45 +3,59 @@
 -- passed over (SKIP LOCKED), so that claims wait for nothing and no row is taken twice.
 -- A lane is read in stretches (floors.rs), each from a priority and a time up to the priority where
 -- the next begins: what was taken long ago and is not vacuumed yet is not walked through again.
+-- Only where a row needs a closer look (it crashed a worker, it runs at most once, its record is
+-- missing) or where not all payloads fit, the rows are weighed one by one; else all are taken.
+-- A row of ready is never changed, only deleted, so what was locked is what is deleted.
 
 -- :front $1 queues in their order, room in each, $3 at-most-once jobs in each, types, $5 limit,
 -- bytes, jobs that crashed, $8 nonce, worker, lease in µs, $11 now, $12 the first stretch of each
 -- lane, its last one, $14 the stretches' priorities, times and ends
 WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS now),
-picked AS MATERIALIZED (
-    SELECT l.n, l.once, r.*
-    FROM unnest($1::text[], $2::int[], $3::int[], $12::int[], $13::int[]) WITH ORDINALITY
-        AS l (queue, room, once, first, last, n)
-    CROSS JOIN LATERAL (
-        SELECT r.* FROM unnest(($14::smallint[])[l.first:l.last],
-            ($15::timestamptz[])[l.first:l.last], ($16::smallint[])[l.first:l.last])
-            AS s (priority, run_at, below)
+found AS MATERIALIZED (
+    SELECT p.*, j.id IS NULL AS broken, j.max_attempts, j.timeout_ms, j.created_at,
+        j.correlation_id, j.trace_parent, j.group_key, j.payload
+    FROM (
+        SELECT l.n, l.once, r.place, r.queue, r.priority, r.run_at, r.id, r.type, r.flags,
+            r.attempt, r.failures, r.crashes
+        FROM unnest($1::text[], $2::int[], $3::int[], $12::int[], $13::int[]) WITH ORDINALITY
+            AS l (queue, room, once, first, last, n)
         CROSS JOIN LATERAL (
-            SELECT r.ctid AS place, r.* FROM dutiful.ready r
-            WHERE r.queue = l.queue AND (r.priority, r.run_at) >= (s.priority, s.run_at)
-                AND r.priority < s.below AND r.type = ANY ($4::text[])
-                AND (r.crashes = 0 OR $7::int > 0) AND (r.flags & 2 = 0 OR l.once > 0)
-                AND NOT EXISTS (SELECT 1 FROM dutiful.queue q
-                                WHERE q.name = l.queue AND q.paused_at IS NOT NULL)
-            ORDER BY r.priority, r.run_at, r.id LIMIT l.room FOR UPDATE OF r SKIP LOCKED
+            SELECT r.* FROM unnest(($14::smallint[])[l.first:l.last],
+                ($15::timestamptz[])[l.first:l.last], ($16::smallint[])[l.first:l.last])
+                AS s (priority, run_at, below)
+            CROSS JOIN LATERAL (
+                SELECT r.ctid AS place, r.* FROM dutiful.ready r
+                WHERE r.queue = l.queue AND (r.priority, r.run_at) >= (s.priority, s.run_at)
+                    AND r.priority < s.below AND r.type = ANY ($4::text[])
+                    AND (r.crashes = 0 OR $7::int > 0) AND (r.flags & 2 = 0 OR l.once > 0)
+                    AND NOT EXISTS (SELECT 1 FROM dutiful.queue q
+                                    WHERE q.name = l.queue AND q.paused_at IS NOT NULL)
+                ORDER BY r.priority, r.run_at, r.id LIMIT l.room FOR UPDATE OF r SKIP LOCKED
+            ) r
+            LIMIT l.room
         ) r
-        LIMIT l.room
-    ) r
-    LIMIT $5::int
+        LIMIT $5::int
+    ) p LEFT JOIN dutiful.job j USING (id)
 ),
-weighed AS (
-    SELECT p.*, j.id IS NULL AS broken, j.payload, j.max_attempts, j.timeout_ms, j.created_at,
-        j.correlation_id, j.trace_parent, j.group_key,
-        row_number() OVER front = 1 OR sum(octet_length(j.payload)) OVER front <= $6::bigint
-            AS fits,
-        sum((p.crashes > 0)::int) OVER front AS crashed,
-        sum(p.flags & 2) OVER (PARTITION BY p.n ORDER BY p.priority, p.run_at, p.id) / 2 AS onces
-    FROM picked p LEFT JOIN dutiful.job j USING (id)
-    WINDOW front AS (ORDER BY p.n, p.priority, p.run_at, p.id)
+special AS MATERIALIZED (
+    SELECT bool_or(broken OR crashes > 0 OR flags & 2 = 2)
+        OR sum(octet_length(payload)) > $6::bigint AS here FROM found
 ),
-judged AS MATERIALIZED (
-    SELECT *, fits AND (crashes = 0 OR crashed <= $7) AND (flags & 2 = 0 OR onces <= once)
-        AND NOT broken AS takes
+weighed AS MATERIALIZED (
+    SELECT *,
+        row_number() OVER front = 1 OR sum(octet_length(payload)) OVER front <= $6 AS fits,
+        sum((crashes > 0)::int) OVER front AS crashed,
+        sum(flags & 2) OVER (PARTITION BY n ORDER BY priority, run_at, id) / 2 AS onces
+    FROM found WHERE (SELECT here FROM special)
+    WINDOW front AS (ORDER BY n, priority, run_at, id)
+),
+judged AS NOT MATERIALIZED (
+    SELECT *, true AS fits, true AS takes FROM found WHERE NOT (SELECT here FROM special)
+    UNION ALL
+    SELECT n, once, place, queue, priority, run_at, id, type, flags, attempt, failures, crashes,
+        broken, max_attempts, timeout_ms, created_at, correlation_id, trace_parent, group_key,
+        payload, fits, fits AND (crashes = 0 OR crashed <= $7)
+            AND (flags & 2 = 0 OR onces <= once) AND NOT broken
     FROM weighed
 ),
 left_ready AS (
@@ -59,23 +73,25 @@ done_at_once AS (
     INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,
         failures)
     SELECT id, attempt + 1, $8, $9, 3, now, now, failures
-    FROM judged, t WHERE takes AND flags & 2 = 2
+    FROM judged, t WHERE (SELECT here FROM special) AND takes AND flags & 2 = 2
 ),
 freed AS (
     DELETE FROM dutiful.unique_key
-    WHERE id = ANY (ARRAY (SELECT id FROM judged WHERE takes AND flags = 3 OR broken ORDER BY id))
+    WHERE id = ANY (ARRAY (SELECT id FROM judged
+        WHERE (SELECT here FROM special) AND (takes AND flags = 3 OR broken) ORDER BY id))
 ),
 buried AS (
     INSERT INTO dutiful.dead (id, attempt, nonce, worker, reason, started_at, finished_at, failures,
         crashes, queue, priority, type, flags, error_class, error_message)
     SELECT id, attempt, 0, 0, 3, now, now, failures, crashes, queue, priority, type, flags,
         'corrupt', 'its record is missing from the store'
-    FROM judged, t WHERE broken ON CONFLICT DO NOTHING
+    FROM judged, t WHERE (SELECT here FROM special) AND broken ON CONFLICT DO NOTHING
 ),
 counted AS (
     INSERT INTO dutiful.tally (queue, type, event, n)
     SELECT queue, type, CASE WHEN broken THEN 3 ELSE 1 END, count(*) FROM judged
-    WHERE takes AND flags & 2 = 2 OR broken GROUP BY queue, type, broken
+    WHERE (SELECT here FROM special) AND (takes AND flags & 2 = 2 OR broken)
+    GROUP BY queue, type, broken
 )
 SELECT w.n, w.id, w.attempt + 1, w.queue, w.type, w.flags, w.failures, w.crashes, w.priority,
     w.run_at, t.now, w.payload, w.max_attempts, w.timeout_ms, w.created_at, w.correlation_id,

@@ -1,12 +1,15 @@
 -- Writes how attempts ended. A lease ends only where the whole fence (id, attempt, nonce) still
--- holds, so a worker whose lease was taken away changes nothing. Lease rows are locked in the order
--- of their ids; one that a user's transaction holds is passed over (SKIP LOCKED) and asked for
--- again by the caller. Each answers with the places in the request whose fence held.
+-- holds, so a worker whose lease was taken away changes nothing. One that somebody else has locked
+-- is passed over (SKIP LOCKED) and asked for again by the caller, so nobody waits for anybody, in
+-- whatever order the rows come. Each answers with the places in the request whose fence held.
+-- What was locked is deleted, but for a row that a heartbeat renewed after this statement's
+-- snapshot: it is locked in its new version, which the delete does not see. So the deleted rows are
+-- counted, and only where some are missing they are looked up one by one.
 
 -- :done completed and cancelled ones: $1 ids, attempts, nonces, $4 outcomes, started, finished,
 -- failures, $8 results, ran buckets, waited buckets, $11 ran µs, waited µs, $13 queues, types,
 -- unique, $16 worker
-WITH given AS MATERIALIZED (
+WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::smallint[], $5::timestamptz[],
         $6::timestamptz[], $7::int[], $8::bytea[], $9::smallint[], $10::smallint[], $11::bigint[],
         $12::bigint[], $13::text[], $14::text[], $15::boolean[]) WITH ORDINALITY
@@ -16,10 +19,19 @@ WITH given AS MATERIALIZED (
 held AS MATERIALIZED (
     SELECT l.ctid AS place, g.* FROM dutiful.lease l
     JOIN given g ON l.id = g.id AND l.attempt = g.attempt AND l.nonce = g.nonce
-    ORDER BY l.id FOR UPDATE OF l SKIP LOCKED
+    FOR UPDATE OF l SKIP LOCKED
 ),
-mine AS (
-    DELETE FROM dutiful.lease l USING held h WHERE l.ctid = h.place RETURNING h.*
+gone AS (
+    DELETE FROM dutiful.lease WHERE ctid = ANY (ARRAY (SELECT place FROM held))
+    RETURNING ctid AS place
+),
+whole AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM gone) = (SELECT count(*) FROM held) AS so
+),
+mine AS NOT MATERIALIZED (
+    SELECT h.* FROM held h WHERE (SELECT so FROM whole)
+    UNION ALL
+    SELECT h.* FROM held h WHERE NOT (SELECT so FROM whole) AND place IN (SELECT place FROM gone)
 ),
 placed AS (
     INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,
