@@ -37,6 +37,8 @@ pub struct Run<'a> {
 pub enum Event<'a> {
     /// A job was handed to the store.
     Enqueued { id: JobId, outcome: EnqueueOutcome, queue: &'a Name, job_type: &'a Name },
+    /// A claim was answered, with so many jobs.
+    ClaimAnswered { jobs: usize, took: Duration },
     /// A job came under our lease.
     Claimed { run: Run<'a> },
     /// Its handler begins.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use dutiful::{
     Client, Clock, Context, Event, Name, Observer, Outcome, Retry, TypeDefaults, Worker,
@@ -45,10 +46,19 @@ impl Drained {
 }
 
 /// Starts the worker processes and joins what they measured.
-pub(super) async fn measure(store: &str, queue: &str, args: &Args) -> Result<Drained, Failure> {
-    let flags = ["--concurrency".to_owned(), args.concurrency.to_string()];
+pub(super) async fn measure(
+    store: &str,
+    role: &str,
+    queue: &str,
+    queues: u64,
+    args: &Args,
+) -> Result<Drained, Failure> {
+    let numbers =
+        [("--concurrency", args.concurrency), ("--queues", queues), ("--run-ms", args.run_ms)];
+    let flags: Vec<_> =
+        numbers.iter().flat_map(|(flag, n)| [(*flag).to_owned(), n.to_string()]).collect();
     let children: Result<Vec<_>, _> =
-        (0..args.workers).map(|_| super::spawn(store, "drain", queue, &flags)).collect();
+        (0..args.workers).map(|_| super::spawn(store, role, queue, &flags)).collect();
     let mut all: Option<Drained> = None;
     for child in children? {
         let one: Drained = super::answer(child).await?;
@@ -86,25 +96,41 @@ impl Observer for Watch {
             Event::Claimed { .. } if self.first.load(Ordering::Relaxed) == 0 => {
                 self.first.store(self.clock.now().us(), Ordering::Relaxed);
             }
-            Event::Completed { .. } => self.complete(),
+            Event::Completed { .. } | Event::Dead { .. } => self.complete(),
             _ => {}
         }
     }
 }
 
-/// The worker process: drains the queue and prints what it measured.
-pub(super) async fn work(store: &str, queue: &str, concurrency: usize) -> Answer {
+/// Returns a worker whose handler takes so long, or no time at all, and ends as it is told.
+pub(super) fn worker(
+    client: &Client,
+    queues: &[String],
+    args: &Args,
+    outcome: Outcome,
+) -> Result<Worker<()>, Failure> {
+    let defaults = TypeDefaults::unknown(Name::new("type", NOOP)?);
+    let run = Duration::from_millis(args.run_ms);
+    let handler = move |_: Vec<u8>, _: Context<()>| {
+        let outcome = outcome.clone();
+        async move {
+            if !run.is_zero() {
+                tokio::time::sleep(run).await;
+            }
+            Ok(outcome)
+        }
+    };
+    let worker = Worker::new(client, ()).raw(defaults, Retry::DEFAULT, handler);
+    let slots = args.slots_each(queues.len());
+    Ok(queues.iter().fold(worker, |worker, queue| worker.queue(queue.as_str(), slots)))
+}
+
+/// The worker process: drains its queues and prints what it measured.
+pub(super) async fn work(store: &str, queues: &[String], args: &Args, outcome: Outcome) -> Answer {
     let client = Client::connect(store).await?;
     let watch = Arc::new(Watch::default());
-    let defaults = TypeDefaults::unknown(Name::new("type", NOOP)?);
-    let noop = |_: Vec<u8>, _: Context<()>| async { Ok(Outcome::Done) };
-    Worker::new(&client, ())
-        .raw(defaults, Retry::DEFAULT, noop)
-        .queue(queue, concurrency)
-        .observer(watch.clone())
-        .until_empty(true)
-        .run()
-        .await?;
+    let worker = worker(&client, queues, args, outcome)?;
+    worker.observer(watch.clone()).until_empty(true).run().await?;
     client.close().await?;
     let drained = Drained {
         completed: watch.completed.load(Ordering::Relaxed),

@@ -1,11 +1,13 @@
 //! The producers of the bench: one by one, from many tasks, in bulk.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use dutiful::{Client, NewJob, Settings};
 
-use super::NOOP;
-use crate::failure::Failure;
+use super::{Args, NOOP};
+use crate::failure::{Answer, Failure};
+use crate::output;
 
 /// Jobs enqueued one after the other.
 const SINGLES: u64 = 1000;
@@ -23,11 +25,20 @@ fn payload(n: u64, bytes: u64) -> Vec<u8> {
     format!("{start}{}\"}}", "x".repeat(pad)).into_bytes()
 }
 
-fn jobs(queue: &str, from: u64, to: u64, bytes: u64, delay: Option<Duration>) -> Vec<NewJob> {
-    let settings = || Settings { queue: Some(queue.into()), delay, ..Settings::default() };
+/// Returns the jobs with these numbers, spread over the queues.
+pub(super) fn jobs(
+    queues: &[String],
+    numbers: std::ops::Range<u64>,
+    bytes: u64,
+    delay: Option<Duration>,
+) -> Vec<NewJob> {
+    let settings = |n: u64| {
+        let queue = queues.get((n % queues.len().max(1) as u64) as usize).cloned();
+        Settings { queue, delay, ..Settings::default() }
+    };
     let job =
-        |n| NewJob { job_type: NOOP.into(), payload: payload(n, bytes), settings: settings() };
-    (from..to).map(job).collect()
+        |n| NewJob { job_type: NOOP.into(), payload: payload(n, bytes), settings: settings(n) };
+    numbers.map(job).collect()
 }
 
 fn per_second(jobs: u64, took: Duration) -> f64 {
@@ -66,13 +77,13 @@ pub(super) async fn concurrent(client: &Client, queue: &str, bytes: u64) -> Resu
 /// Enqueues in bulk; making the payloads is not counted.
 pub(super) async fn bulk(
     client: &Client,
-    queue: &str,
+    queues: &[String],
     total: u64,
     bytes: u64,
 ) -> Result<f64, Failure> {
     let mut took = Duration::ZERO;
     for from in (0..total).step_by(CALL as usize) {
-        let jobs = jobs(queue, from, total.min(from + CALL), bytes, None);
+        let jobs = jobs(queues, from..total.min(from + CALL), bytes, None);
         let start = Instant::now();
         client.enqueue_many(jobs).await?;
         took += start.elapsed();
@@ -80,11 +91,21 @@ pub(super) async fn bulk(
     Ok(per_second(total, took))
 }
 
+/// The process that only enqueues in bulk.
+pub(super) async fn work(store: &str, queues: &[String], args: &Args) -> Answer {
+    let client = Client::builder().migrate(true).connect(store).await?;
+    let per_second = bulk(&client, queues, args.jobs, args.payload_bytes).await?;
+    client.close().await?;
+    output::json(&per_second)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Puts jobs for the far future beside.
 pub(super) async fn scheduled(client: &Client, total: u64, bytes: u64) -> Result<(), Failure> {
     const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let queues = ["bench-scheduled".to_owned()];
     for from in (0..total).step_by(CALL as usize) {
-        let jobs = jobs("bench-scheduled", from, total.min(from + CALL), bytes, Some(FAR));
+        let jobs = jobs(&queues, from..total.min(from + CALL), bytes, Some(FAR));
         client.enqueue_many(jobs).await?;
     }
     Ok(())

@@ -4,13 +4,14 @@ mod drain;
 mod enqueue;
 mod pickup;
 mod report;
+mod steady;
 mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use dutiful::{Client, JobId};
+use dutiful::{Client, JobId, Outcome};
 
 use self::report::Report;
 use crate::failure::{Answer, Failure};
@@ -25,11 +26,13 @@ Enqueue: one by one from 1 and from 50 tasks, then in bulk. Drain: a worker proc
 that does nothing, from the first claim to the last durable completion. Pickup: 300 jobs, one each
 20 ms, from the call of enqueue to the first line of the handler, in another process and in the
 one that enqueues. What is verified is read back from the store by a fresh connection.
+With --rate it enqueues and works at the same time instead and prints what each second saw.
 
 Examples:
   dutiful bench
   dutiful bench --jobs 1000000 --json
-  dutiful bench --store sqlite:jobs.db --scheduled 100000 --finished 100000")]
+  dutiful bench --store sqlite:jobs.db --scheduled 100000 --finished 100000
+  dutiful bench --store sqlite:jobs.db --rate 5000 --seconds 60")]
 pub(crate) struct Args {
     /// Jobs to enqueue in bulk and to drain
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -49,6 +52,22 @@ pub(crate) struct Args {
     /// Finished jobs that lie in the store beside
     #[arg(long, default_value_t = 0)]
     finished: u64,
+    /// Dead jobs that lie in the store beside
+    #[arg(long, default_value_t = 0)]
+    dead: u64,
+    /// Queues among which the jobs of the drain are spread
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    queues: u64,
+    /// What each run of the drain takes, in ms
+    #[arg(long, default_value_t = 0)]
+    run_ms: u64,
+    /// Instead of all this: enqueue and work so many jobs a second at the same time
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    rate: Option<u64>,
+    /// For so many seconds
+    #[arg(long, default_value_t = 60, requires = "rate",
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
     /// Run only this part
     #[arg(long, hide = true, value_enum)]
     role: Option<Role>,
@@ -60,8 +79,11 @@ pub(crate) struct Args {
 /// A part of the bench that runs in a process of its own.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Role {
+    Bulk,
     Drain,
+    Kill,
     Pickup,
+    Steady,
 }
 
 /// The type of the jobs that do nothing.
@@ -70,18 +92,53 @@ const NOOP: &str = "bench_noop";
 /// Runs the load test.
 pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     if let (Some(role), Some(queue)) = (args.role, &args.queue) {
+        let (store, queues) = (&settings.store, args.queues_of(queue));
         return match role {
-            Role::Drain => drain::work(&settings.store, queue, args.concurrency as usize).await,
-            Role::Pickup => pickup::work(&settings.store, queue).await,
+            Role::Bulk => enqueue::work(store, &queues, &args).await,
+            Role::Drain => drain::work(store, &queues, &args, Outcome::Done).await,
+            Role::Kill => {
+                drain::work(store, &queues, &args, Outcome::Discard("on purpose".into())).await
+            }
+            Role::Pickup => pickup::work(store, queue).await,
+            Role::Steady => steady::work(store, &queues, &args).await,
         };
     }
     if !settings.store_is_default {
-        return measure(&args, &settings, &settings.store).await;
+        return measure_or_hold(&args, &settings, &settings.store).await;
     }
     let file = format!("dutiful-bench-{}.db", std::process::id());
-    let answer = measure(&args, &settings, &format!("sqlite:{file}")).await;
+    let answer = measure_or_hold(&args, &settings, &format!("sqlite:{file}")).await;
     remove(&file);
     answer
+}
+
+impl Args {
+    /// Returns the queues of a part: the one of this name, or several that begin with it.
+    fn queues_of(&self, name: &str) -> Vec<String> {
+        match self.queues {
+            1 => vec![name.to_owned()],
+            many => (0..many).map(|n| format!("{name}-{n}")).collect(),
+        }
+    }
+
+    /// Returns the slots of each of so many queues: what there are, shared.
+    fn slots_each(&self, queues: usize) -> usize {
+        (self.concurrency as usize).div_ceil(queues.max(1))
+    }
+}
+
+/// Returns the name of a queue that no other run has, as short as people's queues are: it stands
+/// in every row.
+fn own_queue() -> String {
+    let random = JobId::new().to_string();
+    format!("bench-{}", &random[random.len() - 6..])
+}
+
+async fn measure_or_hold(args: &Args, settings: &Settings, store: &str) -> Answer {
+    match args.rate {
+        Some(rate) => steady::measure(args, settings, store, rate).await,
+        None => measure(args, settings, store).await,
+    }
 }
 
 fn remove(file: &str) {
@@ -93,9 +150,8 @@ fn remove(file: &str) {
 
 async fn measure(args: &Args, settings: &Settings, store: &str) -> Answer {
     let client = Client::builder().migrate(true).connect(store).await?;
-    // A name of its own, and as short as people's queues are: it stands in every row.
-    let random = JobId::new().to_string();
-    let queue = format!("bench-{}", &random[random.len() - 6..]);
+    let queue = own_queue();
+    let queues = args.queues_of(&queue);
     let steps = Steps::new(settings.json);
     let mut report = Report::new(&client.facts(), args);
     if args.scheduled > 0 {
@@ -105,8 +161,16 @@ async fn measure(args: &Args, settings: &Settings, store: &str) -> Answer {
     if args.finished > 0 {
         steps.say("putting finished jobs beside");
         let beside = format!("{queue}-finished");
-        enqueue::bulk(&client, &beside, args.finished, args.payload_bytes).await?;
-        drain::measure(store, &beside, args).await?;
+        let beside = std::slice::from_ref(&beside);
+        enqueue::bulk(&client, beside, args.finished, args.payload_bytes).await?;
+        drain::measure(store, "drain", &beside[0], 1, args).await?;
+    }
+    if args.dead > 0 {
+        steps.say("putting dead jobs beside");
+        let beside = format!("{queue}-dead");
+        let beside = std::slice::from_ref(&beside);
+        enqueue::bulk(&client, beside, args.dead, args.payload_bytes).await?;
+        drain::measure(store, "kill", &beside[0], 1, args).await?;
     }
     steps.say("enqueueing one by one");
     let single = format!("{queue}-single");
@@ -114,18 +178,19 @@ async fn measure(args: &Args, settings: &Settings, store: &str) -> Answer {
     steps.say("enqueueing one by one from 50 tasks");
     report.enqueue_concurrent_per_s =
         enqueue::concurrent(&client, &single, args.payload_bytes).await?;
-    drain::measure(store, &single, args).await?;
+    drain::measure(store, "drain", &single, 1, args).await?;
     steps.say("enqueueing in bulk");
     report.enqueue_bulk_per_s =
-        enqueue::bulk(&client, &queue, args.jobs, args.payload_bytes).await?;
+        enqueue::bulk(&client, &queues, args.jobs, args.payload_bytes).await?;
     steps.say("draining");
-    report.take_drain(drain::measure(store, &queue, args).await?, args.jobs);
+    let drained = drain::measure(store, "drain", &queue, args.queues, args).await?;
+    report.take_drain(drained, args.jobs);
     steps.say("picking up on an idle system");
     let elsewhere = pickup::measure(&client, store, &format!("{queue}-pickup")).await?;
     let here = pickup::measure_here(&client, &format!("{queue}-here")).await?;
     report.take_pickup(&elsewhere, &here);
     steps.say("reading back");
-    report.verified = verify::read_back(store, &queue, args.jobs).await?;
+    report.verified = verify::read_back(store, &queues, args.jobs).await?;
     client.close().await?;
     steps.done();
     if settings.json {

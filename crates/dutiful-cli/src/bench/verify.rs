@@ -18,11 +18,21 @@ pub(super) struct Verified {
     pub(super) duplicated: u64,
 }
 
-pub(super) async fn read_back(store: &str, queue: &str, jobs: u64) -> Result<Verified, Failure> {
+pub(super) async fn read_back(
+    store: &str,
+    queues: &[String],
+    jobs: u64,
+) -> Result<Verified, Failure> {
     let client = Client::connect(store).await?;
+    // The queues of a run stand among the newest jobs, so one reading serves them all.
+    let one = match queues {
+        [one] => Some(Name::new("queue", one)?),
+        _ => None,
+    };
+    let ours: HashSet<&str> = queues.iter().map(String::as_str).collect();
     let mut filter = Filter {
         state: Some(State::Completed),
-        queue: Some(Name::new("queue", queue)?),
+        queue: one,
         limit: Some(PAGE_MAX),
         ..Filter::default()
     };
@@ -30,7 +40,7 @@ pub(super) async fn read_back(store: &str, queue: &str, jobs: u64) -> Result<Ver
     let mut duplicated = 0;
     loop {
         let page = client.jobs(filter.clone()).await?;
-        for job in page.jobs {
+        for job in page.jobs.iter().filter(|job| ours.contains(job.queue.as_str())) {
             duplicated += u64::from(job.attempt.saturating_sub(1));
             completed.insert(job.id);
         }

@@ -49,8 +49,13 @@ pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
         let asked = ask.clone();
         // Listen before looking, so that a job that arrives in between is not slept over.
         let heard = engine.store().doorbell(0).await;
-        let sent = BootTime::now();
-        match engine.store().claim(ask).await {
+        let (sent, asking) = (BootTime::now(), Instant::now());
+        let answer = engine.store().claim(ask).await;
+        if let Ok(jobs) = &answer {
+            let (jobs, took) = (jobs.len(), asking.elapsed());
+            engine.observers.tell(&Event::ClaimAnswered { jobs, took });
+        }
+        match answer {
             Ok(jobs) if jobs.is_empty() => {
                 tries = 0;
                 if engine.settings.until_empty && nothing_left(&engine).await {
