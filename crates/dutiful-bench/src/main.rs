@@ -7,6 +7,8 @@
 )]
 
 mod commit;
+mod cost;
+mod held;
 mod report;
 mod server;
 mod snapshot;
@@ -42,9 +44,33 @@ struct Args {
     /// Finished jobs that lie beside
     #[arg(long, default_value_t = 0)]
     finished: u64,
-    /// Slots of the worker
+    /// Dead jobs that lie beside
+    #[arg(long, default_value_t = 0)]
+    dead: u64,
+    /// Queues among which the jobs are spread
+    #[arg(long, default_value_t = 1)]
+    queues: u64,
+    /// What each run takes, in ms
+    #[arg(long, default_value_t = 0)]
+    run_ms: u64,
+    /// Worker processes
+    #[arg(long, default_value_t = 1)]
+    workers: u64,
+    /// Slots of each worker
     #[arg(long, default_value_t = 100)]
     concurrency: u64,
+    /// Instead: a steady load while a snapshot is held for so many seconds (Postgres)
+    #[arg(long)]
+    held: Option<u64>,
+    /// Long reports are read instead of the snapshot
+    #[arg(long, requires = "held")]
+    reads: bool,
+    /// The rate of the steady load; 0.6 of the drain's where it is not given
+    #[arg(long, requires = "held")]
+    rate: Option<u64>,
+    /// Instead: what a job costs the server (Postgres)
+    #[arg(long)]
+    cost: bool,
     /// Hold a snapshot of the file open beside the bench and the yardstick (SQLite)
     #[arg(long)]
     snapshot: bool,
@@ -57,6 +83,10 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let dutiful = std::fs::canonicalize(&args.dutiful)
         .with_context(|| format!("find {}; build it first", args.dutiful.display()))?;
+    if let Some(report) = alone(&args, &dutiful)? {
+        println!("{report}");
+        return Ok(());
+    }
     let place = match args.store {
         Kind::Sqlite => Place::File(tempfile::tempdir_in(&args.dir)?),
         Kind::Postgres => Place::Server(Box::new(server::start()?)),
@@ -82,6 +112,16 @@ fn main() -> Result<()> {
     let command: Vec<_> = std::env::args().skip(1).collect();
     println!("{}", Run { command: command.join(" "), commit, rounds }.markdown()?);
     Ok(())
+}
+
+/// Runs what is no comparison with the yardstick; `None` where a comparison is asked for.
+fn alone(args: &Args, dutiful: &Path) -> Result<Option<String>> {
+    if args.cost {
+        return cost::measure(dutiful, args.jobs).map(Some);
+    }
+    let Some(seconds) = args.held else { return Ok(None) };
+    let plan = held::Plan { seconds, reads: args.reads, rate: args.rate, jobs: args.jobs };
+    held::measure(dutiful, &server::start()?, &plan).map(Some)
 }
 
 /// What is measured.
@@ -115,6 +155,10 @@ fn bench(dutiful: &Path, store: &str, args: &Args) -> Command {
         ("--jobs", args.jobs),
         ("--scheduled", args.scheduled),
         ("--finished", args.finished),
+        ("--dead", args.dead),
+        ("--queues", args.queues),
+        ("--run-ms", args.run_ms),
+        ("--workers", args.workers),
         ("--concurrency", args.concurrency),
     ];
     for (flag, n) in numbers {

@@ -14,7 +14,18 @@ const SETTINGS: [(&str, &str); 2] = [("shared_buffers", "1GB"), ("max_wal_size",
 
 /// Starts the server.
 pub(crate) fn start() -> Result<Postgres> {
-    let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    start_with(&SETTINGS)
+}
+
+/// Starts a server that counts what each statement costs.
+pub(crate) fn start_watched() -> Result<Postgres> {
+    let watch = ("shared_preload_libraries", "pg_stat_statements");
+    start_with(&[SETTINGS[0], SETTINGS[1], watch])
+}
+
+fn start_with(settings: &[(&str, &str)]) -> Result<Postgres> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let settings = settings.iter().map(owned).collect();
     Postgres::start(&Options { fsync: true, settings, ..Options::default() })
 }
 

@@ -17,6 +17,10 @@ use crate::telemetry::{Event, Run};
 const PROMOTE: Duration = Duration::from_millis(250);
 /// Most jobs in one promotion.
 const PROMOTE_MAX: usize = 1000;
+/// A chore that is slow (an old snapshot keeps dead rows in its way) rests for so many times as long
+/// as it took, so that it never takes more than a small part of the server.
+const RESCUE_REST: u32 = 20;
+const PROMOTE_REST: u32 = 4;
 /// Most leases in one rescue.
 const RESCUE_MAX: usize = if cfg!(bug = "rescue_trickle") { 10 } else { 1000 };
 /// How often the tally is folded.
@@ -91,8 +95,10 @@ async fn lead(engine: &Engine, term: i64) -> Result<(), StoreError> {
 async fn chores(engine: &Engine, term: i64, plan: &mut Plan) -> Result<Duration, StoreError> {
     let store = engine.store();
     if Instant::now() >= plan.rescue {
+        let began = Instant::now();
         rescue(engine, term).await?;
-        plan.rescue = Instant::now() + engine.settings.sweep();
+        let rest = began.elapsed() * RESCUE_REST;
+        plan.rescue = Instant::now() + engine.settings.sweep().max(rest);
     }
     if Instant::now() >= plan.fold {
         let folded = store.fold(term).await?;
@@ -104,11 +110,13 @@ async fn chores(engine: &Engine, term: i64, plan: &mut Plan) -> Result<Duration,
         let pause = if gone >= PRUNE_MORE { PAUSE } else { PRUNE };
         plan.prune = Instant::now() + pause;
     }
+    let began = Instant::now();
     let promoted = store.promote(term, PROMOTE_MAX).await?;
     if promoted.moved >= PROMOTE_MAX {
         return Ok(Duration::ZERO);
     }
-    Ok(promoted.next.unwrap_or(PROMOTE).clamp(Duration::from_millis(1), PROMOTE))
+    let rest = began.elapsed() * PROMOTE_REST;
+    Ok(promoted.next.unwrap_or(PROMOTE).clamp(Duration::from_millis(1), PROMOTE).max(rest))
 }
 
 async fn rescue(engine: &Engine, term: i64) -> Result<(), StoreError> {
