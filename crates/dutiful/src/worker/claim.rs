@@ -102,10 +102,7 @@ async fn heed(engine: &Arc<Engine>, quiet: &mut bool) {
 
 /// Says what to claim now, or `None` when everything is full.
 fn plan(engine: &Engine) -> Option<ClaimRequest> {
-    let (held, crashed) = {
-        let held = lock(&engine.held);
-        (held.len(), held.values().any(|one| one.crashed))
-    };
+    let held = lock(&engine.held).len();
     let total = engine.settings.slots.unwrap_or(usize::MAX);
     let in_use: usize = engine.pools.iter().map(|p| p.running() + p.buffered()).sum();
     let capped = engine.settings.slots.is_some();
@@ -128,6 +125,8 @@ fn plan(engine: &Engine) -> Option<ClaimRequest> {
         return None;
     }
     share(&mut lanes, budget, engine.settings.strict);
+    // Looked at last: it reads all that is held, and most plans end before.
+    let crashed = lock(&engine.held).values().any(|one| one.crashed);
     Some(ClaimRequest {
         worker: engine.worker,
         lanes: lanes.into_iter().map(|(_, lane)| lane).collect(),

@@ -1,8 +1,9 @@
 //! Takes jobs from the front of the queues under a lease: one statement for all lanes.
 //!
-//! The statement picks as many rows as were asked for. Some of them may have to stay (a second job
-//! that crashed a worker, an at-most-once job without a free slot); then what is missing is asked
-//! for again with what is left of the request.
+//! The statement picks as many rows as were asked for and takes them all. Where it meets one that
+//! may have to stay (a second job that crashed a worker, an at-most-once job without a free slot) it
+//! takes nothing, and another statement weighs row by row; what is missing then is asked for again
+//! with what is left of the request.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::errors::Trouble;
 use super::floors::Stretches;
 use super::wire::Line;
 use crate::clock::micros;
-use crate::id::{Fence, Name};
+use crate::id::{Fence, JobId, Name};
 use crate::job::Delivery;
 use crate::store::common::stored::{AT_MOST_ONCE, UNIQUE};
 use crate::store::{ClaimRequest, Claimed};
@@ -133,7 +134,12 @@ impl Db {
             &stretches.times,
             &stretches.ends,
         ];
-        self.query(Line::Claim, "claim", "front", &params).await
+        let rows = self.query(Line::Claim, "claim", "front", &params).await?;
+        let whole = |row: &Row| Ok::<_, Trouble>(row.try_get::<_, Option<JobId>>(1)?.is_some());
+        match rows.first() {
+            Some(row) if !whole(row)? => self.query(Line::Claim, "claim", "weighed", &params).await,
+            _ => Ok(rows),
+        }
     }
 
     /// Puts rows that nobody here can run 10 s ahead, where they hide what lies behind them.

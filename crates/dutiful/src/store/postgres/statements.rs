@@ -2,7 +2,8 @@
 //!
 //! The files write `dutiful.` before every name of ours, so that they can be tried in psql as they
 //! stand. Each parameter carries its type (`$1::uuid[]`), so that a statement can be sent without
-//! being prepared.
+//! being prepared. What statements of a file have in common stands once, as `-- :part_name`, and
+//! each has `/* part_name */` in its place.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,6 +61,9 @@ verbs![
     "workers",
 ];
 
+/// How the names of parts begin.
+const PART: &str = "part_";
+
 /// A statement in the schema of this store.
 pub(super) struct Statement {
     pub(super) sql: String,
@@ -72,7 +76,8 @@ pub(super) struct Statements(HashMap<(&'static str, &'static str), Arc<Statement
 impl Statements {
     pub(super) fn new(schema: &str) -> Self {
         let all = FILES.iter().flat_map(|(verb, file)| {
-            sections(file).map(move |(name, sql)| {
+            sections(file).filter(|(name, _)| !name.starts_with(PART)).map(move |(name, sql)| {
+                let sql = &whole(sql, file);
                 let types = types(sql);
                 #[cfg(bug = "no_fence")]
                 let sql = &sql.replace("AND l.attempt = g.attempt AND l.nonce = g.nonce", "");
@@ -95,6 +100,12 @@ impl Statements {
         let functions = functions.filter(|(name, _)| name.starts_with("function"));
         functions.map(|(_, sql)| placed(sql, schema) + ";\n").collect()
     }
+}
+
+/// Puts the parts of its file into a statement.
+fn whole(sql: &str, file: &'static str) -> String {
+    let parts = sections(file).filter(|(name, _)| name.starts_with(PART));
+    parts.fold(sql.to_owned(), |sql, (name, part)| sql.replace(&format!("/* {name} */"), part))
 }
 
 /// Puts a statement's names into a schema.
@@ -150,6 +161,7 @@ mod tests {
         for (key, statement) in Statements::new("jobs").0 {
             assert!(!statement.types.contains(&Type::UNKNOWN), "{key:?}: {}", statement.sql);
             assert!(!statement.sql.contains("dutiful."), "{key:?}");
+            assert!(!statement.sql.contains(PART), "{key:?} asks for a part that its file has not");
         }
     }
 

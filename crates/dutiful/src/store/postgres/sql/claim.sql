@@ -1,16 +1,11 @@
 -- Takes due jobs under a lease: picks the front of each lane, deletes it from ready, writes the
 -- leases and answers with the records, in one statement. Rows that somebody else has locked are
--- passed over (SKIP LOCKED), so that claims wait for nothing and no row is taken twice.
+-- passed over (SKIP LOCKED), so that claims wait for nothing and no row is taken twice. A row of
+-- ready is never changed, only deleted, so what was locked is what is deleted.
 -- A lane is read in stretches (floors.rs), each from a priority and a time up to the priority where
 -- the next begins: what was taken long ago and is not vacuumed yet is not walked through again.
--- Only where a row needs a closer look (it crashed a worker, it runs at most once, its record is
--- missing) or where not all payloads fit, the rows are weighed one by one; else all are taken.
--- A row of ready is never changed, only deleted, so what was locked is what is deleted.
 
--- :front $1 queues in their order, room in each, $3 at-most-once jobs in each, types, $5 limit,
--- bytes, jobs that crashed, $8 nonce, worker, lease in µs, $11 now, $12 the first stretch of each
--- lane, its last one, $14 the stretches' priorities, times and ends
-WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS now),
+-- :part_found the rows at the front of the lanes, locked, with their records
 found AS MATERIALIZED (
     SELECT p.*, j.id IS NULL AS broken, j.max_attempts, j.timeout_ms, j.created_at,
         j.correlation_id, j.trace_parent, j.group_key, j.payload
@@ -36,26 +31,54 @@ found AS MATERIALIZED (
         ) r
         LIMIT $5::int
     ) p LEFT JOIN dutiful.job j USING (id)
-),
+)
+
+-- :front takes all that it finds; or nothing, and answers with a row without an id, where one of
+-- the rows needs a closer look (it crashed a worker, it runs at most once, its record is missing)
+-- or not all payloads fit: then `weighed` does it. To begin a statement costs as much as it names
+-- tables, and this one is asked most of the time. $1 queues in their order, room in each, $3
+-- at-most-once jobs in each, types, $5 limit, bytes, jobs that crashed, $8 nonce, worker, lease in
+-- µs, $11 now, $12 the first stretch of each lane, its last one, $14 the stretches' priorities,
+-- times and ends
+WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS now),
+/* part_found */,
 special AS MATERIALIZED (
     SELECT bool_or(broken OR crashes > 0 OR flags & 2 = 2)
         OR sum(octet_length(payload)) > $6::bigint AS here FROM found
 ),
-weighed AS MATERIALIZED (
+left_ready AS (
+    DELETE FROM dutiful.ready
+    WHERE ctid = ANY (ARRAY (SELECT place FROM found WHERE NOT (SELECT here FROM special)))
+),
+leased AS (
+    INSERT INTO dutiful.lease (id, attempt, nonce, worker, until, claimed_at, queue, priority, type,
+        flags, failures, crashes)
+    SELECT id, attempt + 1, $8::bigint, $9::bigint, now + $10::bigint * interval '1 microsecond',
+        now, queue, priority, type, flags, failures, crashes
+    FROM found, t WHERE NOT (SELECT here FROM special)
+)
+SELECT w.n, w.id, w.attempt + 1, w.queue, w.type, w.flags, w.failures, w.crashes, w.priority,
+    w.run_at, t.now, w.payload, w.max_attempts, w.timeout_ms, w.created_at, w.correlation_id,
+    w.trace_parent, w.group_key, true AS takes, true AS fits
+FROM special s CROSS JOIN t LEFT JOIN found w ON NOT s.here
+WHERE s.here OR w.id IS NOT NULL
+
+-- :weighed the same, row by row: as many crashed ones, at-most-once ones and bytes as there is room
+-- for; a row without a record is buried. Parameters as for front.
+WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS now),
+/* part_found */,
+weighed AS (
     SELECT *,
-        row_number() OVER front = 1 OR sum(octet_length(payload)) OVER front <= $6 AS fits,
+        row_number() OVER front = 1 OR sum(octet_length(payload)) OVER front <= $6::bigint
+            AS fits,
         sum((crashes > 0)::int) OVER front AS crashed,
         sum(flags & 2) OVER (PARTITION BY n ORDER BY priority, run_at, id) / 2 AS onces
-    FROM found WHERE (SELECT here FROM special)
+    FROM found
     WINDOW front AS (ORDER BY n, priority, run_at, id)
 ),
-judged AS NOT MATERIALIZED (
-    SELECT *, true AS fits, true AS takes FROM found WHERE NOT (SELECT here FROM special)
-    UNION ALL
-    SELECT n, once, place, queue, priority, run_at, id, type, flags, attempt, failures, crashes,
-        broken, max_attempts, timeout_ms, created_at, correlation_id, trace_parent, group_key,
-        payload, fits, fits AND (crashes = 0 OR crashed <= $7)
-            AND (flags & 2 = 0 OR onces <= once) AND NOT broken
+judged AS MATERIALIZED (
+    SELECT *, fits AND (crashes = 0 OR crashed <= $7) AND (flags & 2 = 0 OR onces <= once)
+        AND NOT broken AS takes
     FROM weighed
 ),
 left_ready AS (
@@ -73,24 +96,24 @@ done_at_once AS (
     INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,
         failures)
     SELECT id, attempt + 1, $8, $9, 3, now, now, failures
-    FROM judged, t WHERE (SELECT here FROM special) AND takes AND flags & 2 = 2
+    FROM judged, t WHERE takes AND flags & 2 = 2
 ),
 freed AS (
     DELETE FROM dutiful.unique_key
     WHERE id = ANY (ARRAY (SELECT id FROM judged
-        WHERE (SELECT here FROM special) AND (takes AND flags = 3 OR broken) ORDER BY id))
+        WHERE takes AND flags = 3 OR broken ORDER BY id))
 ),
 buried AS (
     INSERT INTO dutiful.dead (id, attempt, nonce, worker, reason, started_at, finished_at, failures,
         crashes, queue, priority, type, flags, error_class, error_message)
     SELECT id, attempt, 0, 0, 3, now, now, failures, crashes, queue, priority, type, flags,
         'corrupt', 'its record is missing from the store'
-    FROM judged, t WHERE (SELECT here FROM special) AND broken ON CONFLICT DO NOTHING
+    FROM judged, t WHERE broken ON CONFLICT DO NOTHING
 ),
 counted AS (
     INSERT INTO dutiful.tally (queue, type, event, n)
     SELECT queue, type, CASE WHEN broken THEN 3 ELSE 1 END, count(*) FROM judged
-    WHERE (SELECT here FROM special) AND (takes AND flags & 2 = 2 OR broken)
+    WHERE takes AND flags & 2 = 2 OR broken
     GROUP BY queue, type, broken
 )
 SELECT w.n, w.id, w.attempt + 1, w.queue, w.type, w.flags, w.failures, w.crashes, w.priority,
