@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 
 use super::Db;
 use super::errors::Trouble;
 use super::wire::Line;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, micros};
 use crate::id::JobId;
 use crate::job::{Delivery, Record};
 use crate::store::common::stored::join_tags;
@@ -44,7 +45,7 @@ impl<'a> Columns<'a> {
         self.priorities.push(job.priority as i16);
         self.delays.push(match job.delay.is_zero() {
             true => -1,
-            false => crate::clock::micros(job.delay).min(DELAY_MAX),
+            false => micros(job.delay).min(DELAY_MAX),
         });
         self.times.push(job.scheduled_for);
         self.attempts.push(job.max_attempts as i32);
@@ -80,26 +81,62 @@ impl<'a> Columns<'a> {
 }
 
 impl Db {
-    /// Stores a batch, all of it or nothing; the answers keep the order. `again` after the answer
-    /// to the same batch got lost: what exists now was new then.
+    /// Stores a batch, all of it or nothing; the answers keep the order. `since` is when the same
+    /// batch was sent first, if the answer to that got lost.
     pub(super) async fn enqueue(
         &self,
         line: Line,
         jobs: &[Record],
-        again: bool,
+        since: Option<Instant>,
     ) -> Result<Vec<Enqueued>, Trouble> {
         let mut columns = Columns::default();
-        let stored = if jobs.iter().any(|job| job.unique_key.is_some()) {
+        let mut stored = if jobs.iter().any(|job| job.unique_key.is_some()) {
             jobs.iter().for_each(|job| columns.push(job));
             self.insert_keyed(line, &columns).await?
         } else {
             self.insert_firsts(line, jobs, columns).await?
         };
-        let then = |one: Enqueued| match one.outcome {
-            EnqueueOutcome::Exists if again => Enqueued { outcome: EnqueueOutcome::New, ..one },
-            _ => one,
-        };
-        Ok(stored.into_iter().map(then).collect())
+        if let Some(since) = since {
+            self.tell_new(line, jobs, &mut stored, since).await?;
+        }
+        Ok(stored)
+    }
+
+    /// Tells what the lost answer would have said: a job that is no older than the first asking was
+    /// stored by it, an older one existed before. Ages are the server's, and compared with a span
+    /// that began before and ends after them, so no job of ours seems too old.
+    async fn tell_new(
+        &self,
+        line: Line,
+        jobs: &[Record],
+        stored: &mut [Enqueued],
+        since: Instant,
+    ) -> Result<(), Trouble> {
+        let exists = |one: &Enqueued| one.outcome == EnqueueOutcome::Exists;
+        let there: Vec<JobId> = stored.iter().filter(|one| exists(one)).map(|one| one.id).collect();
+        if there.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        let rows = self.query(line, "enqueue", "ages", &[&there, &now]).await?;
+        let span = micros(since.elapsed());
+        let mut young = HashSet::with_capacity(rows.len());
+        for row in &rows {
+            if row.try_get::<_, i64>(1)? <= span {
+                young.insert(row.try_get::<_, JobId>(0)?);
+            }
+        }
+        // Of an id that stands twice in the batch only the first was new.
+        let new = stored.iter().filter(|one| one.outcome == EnqueueOutcome::New);
+        new.for_each(|one| {
+            young.remove(&one.id);
+        });
+        for (one, job) in stored.iter_mut().zip(jobs) {
+            if exists(one) && young.remove(&job.id) {
+                one.outcome = EnqueueOutcome::New;
+            }
+        }
+        Ok(())
     }
 
     /// The same id twice in a batch is one job; the second one exists already.

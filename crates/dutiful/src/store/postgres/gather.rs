@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::Db;
 use super::errors::Trouble;
@@ -77,9 +78,9 @@ impl Db {
 
     /// Stores a batch; where the answer got lost, asks again with the same ids.
     async fn enqueue_surely(&self, line: Line, jobs: &[Record]) -> Result<Vec<Enqueued>, Trouble> {
-        let mut tries = 0;
+        let (sent, mut tries) = (Instant::now(), 0);
         loop {
-            match self.enqueue(line, jobs, tries > 0).await {
+            match self.enqueue(line, jobs, (tries > 0).then_some(sent)).await {
                 Err(Trouble::Unknown(_)) if tries < UNKNOWN_TRIES => tries += 1,
                 other => return other,
             }

@@ -42,6 +42,11 @@ counted AS (
 )
 SELECT id FROM new
 
+-- :ages how old these jobs are, in µs: what a lost answer left to be known. $1 ids, $2 now
+SELECT j.id, (extract(epoch FROM coalesce($2::timestamptz, clock_timestamp()) - j.created_at)
+    * 1000000)::bigint
+FROM dutiful.job j WHERE j.id = ANY ($1::uuid[])
+
 -- :function_moment the time of a row that goes to ready. The transaction has its number before it
 -- reads the clock: whoever sees a later number running knows that no earlier time is still to come.
 CREATE OR REPLACE FUNCTION dutiful.moment_(at timestamptz) RETURNS timestamptz LANGUAGE sql AS $$
