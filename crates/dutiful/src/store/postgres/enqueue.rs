@@ -1,4 +1,5 @@
-//! Stores jobs: one statement for a batch, whether it is one job or a thousand.
+//! Stores jobs: one statement for a batch, whether it is one job or a thousand, and another one
+//! where an id turned out to be there already.
 
 use std::collections::HashSet;
 
@@ -89,12 +90,12 @@ impl Db {
         jobs: &[Record],
         since: Option<Instant>,
     ) -> Result<Vec<Enqueued>, Trouble> {
-        let mut columns = Columns::default();
         let mut stored = if jobs.iter().any(|job| job.unique_key.is_some()) {
+            let mut columns = Columns::default();
             jobs.iter().for_each(|job| columns.push(job));
             self.insert_keyed(line, &columns).await?
         } else {
-            self.insert_firsts(line, jobs, columns).await?
+            self.insert_plain(line, jobs, since.is_some()).await?
         };
         if let Some(since) = since {
             self.tell_new(line, jobs, &mut stored, since).await?;
@@ -139,35 +140,38 @@ impl Db {
         Ok(())
     }
 
-    /// The same id twice in a batch is one job; the second one exists already.
-    async fn insert_firsts<'a>(
+    /// Inserts jobs in the order of their ids, so that two batches with the same ones cannot wait for
+    /// each other in a circle. The same id twice in a batch is one job; the second one exists already.
+    async fn insert_plain(
         &self,
         line: Line,
-        jobs: &'a [Record],
-        mut columns: Columns<'a>,
+        jobs: &[Record],
+        known: bool,
     ) -> Result<Vec<Enqueued>, Trouble> {
-        let mut seen = HashSet::with_capacity(jobs.len());
-        let firsts: Vec<bool> = jobs.iter().map(|job| seen.insert(job.id)).collect();
-        let given = jobs.iter().zip(&firsts).filter(|(_, first)| **first);
-        given.for_each(|(job, _)| columns.push(job));
-        let mut stored = self.insert_plain(line, &columns).await?.into_iter();
-        let exists = |id| Enqueued { id, outcome: EnqueueOutcome::Exists };
-        let answers = jobs.iter().zip(firsts).map(|(job, first)| match first {
-            true => stored.next().unwrap_or(exists(job.id)),
-            false => exists(job.id),
-        });
-        Ok(answers.collect())
-    }
-
-    async fn insert_plain(&self, line: Line, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
+        let mut given: Vec<&Record> = jobs.iter().collect();
+        given.sort_by_key(|job| job.id);
+        given.dedup_by_key(|job| job.id);
+        let mut columns = Columns::default();
+        given.into_iter().for_each(|job| columns.push(job));
         let now = self.now();
-        let rows = self.query(line, "enqueue", "plain", &c.params(&now)).await?;
-        let new = rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<JobId>, _>>()?;
-        let outcome = |id: &JobId| match new.contains(id) {
-            true => EnqueueOutcome::New,
-            false => EnqueueOutcome::Exists,
+        let params = columns.params(&now);
+        let rows = match known {
+            false => self.query(line, "enqueue", "plain", &params).await,
+            true => self.query(line, "enqueue", "known", &params).await,
         };
-        Ok(c.ids.iter().map(|id| Enqueued { id: *id, outcome: outcome(id) }).collect())
+        let rows = match rows {
+            Err(Trouble::Repeated(_)) if !known => {
+                self.query(line, "enqueue", "known", &params).await?
+            }
+            other => other?,
+        };
+        let mut new =
+            rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<JobId>, _>>()?;
+        let told = jobs.iter().map(|job| match new.remove(&job.id) {
+            true => Enqueued { id: job.id, outcome: EnqueueOutcome::New },
+            false => Enqueued { id: job.id, outcome: EnqueueOutcome::Exists },
+        });
+        Ok(told.collect())
     }
 
     async fn insert_keyed(&self, line: Line, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {

@@ -24,6 +24,8 @@ pub(super) enum Trouble {
     Locked(StoreError),
     /// The statement as it was prepared is no longer good: nothing was done.
     Outdated(StoreError),
+    /// Something of it is there already: nothing was done.
+    Repeated(StoreError),
     /// A mistake in this crate.
     Mistake(&'static str),
 }
@@ -52,7 +54,8 @@ impl From<Trouble> for StoreError {
             | Trouble::Unsent(error)
             | Trouble::Again(error)
             | Trouble::Locked(error)
-            | Trouble::Outdated(error) => error,
+            | Trouble::Outdated(error)
+            | Trouble::Repeated(error) => error,
             Trouble::Mistake(text) => Self::Mistake(text.into()),
         }
     }
@@ -112,6 +115,7 @@ impl Trouble {
             (_, "0A000") if text.contains("cached plan") => {
                 Self::Outdated(unavailable(text.into()))
             }
+            (_, "23505") => Self::Repeated(refused(said.code(), text)),
             // Cancelled as a whole, by its own time limit or by a person.
             (_, "57014") => Self::Refused(unavailable(format!("{text}; nothing was done"))),
             // The server goes down, or the connection did.

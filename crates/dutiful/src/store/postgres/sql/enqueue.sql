@@ -2,45 +2,66 @@
 -- changes nothing. No locks but those of the new rows; unique keys are taken in the order of the
 -- keys, so that two batches cannot wait for each other in a circle.
 
--- :plain jobs without unique keys; answers with the ids that are new. $1 ids, types, queues,
--- payloads, $5 priorities, delays in µs (-1: none), times or null, $8 most attempts, timeouts in
--- ms, $10 at most once, correlation ids, trace parents, groups, $14 tags as JSON arrays, $15 now
+-- :plain jobs without unique keys, none of which is there yet; answers with their ids. $1 ids, types,
+-- queues, payloads, $5 priorities, delays in µs (-1: none), times or null, $8 most attempts,
+-- timeouts in ms, $10 at most once, correlation ids, trace parents, groups, $14 tags as JSON
+-- arrays, $15 now. They come in the order of their ids. To look for each id before it is inserted
+-- costs a sixth, and an id that is there is rare: the insert fails, and `known` does it.
+/* part_given */,
+new AS (
+    /* part_records */
+    /* part_returning */
+),
+/* part_places */
+SELECT id FROM new
+
+-- :known the same where an id may be there already: that changes nothing, and is left out of the
+-- answer
+/* part_given */,
+new AS (
+    /* part_records */
+    ON CONFLICT DO NOTHING
+    /* part_returning */
+),
+/* part_places */
+SELECT id FROM new
+
+-- :part_given a row for each job, with its time
 WITH t AS MATERIALIZED (SELECT dutiful.moment_($15::timestamptz) AS now),
-given AS MATERIALIZED (
+given AS (
     SELECT g.*, least(coalesce(g.at, t.now + g.delay * interval '1 microsecond'),
             '9999-12-31T23:59:59.999999Z') AS wanted, t.now
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::smallint[], $6::bigint[],
+    FROM t, unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::smallint[], $6::bigint[],
         $7::timestamptz[], $8::int[], $9::bigint[], $10::smallint[], $11::text[], $12::text[],
         $13::text[], $14::text[]) AS g (id, type, queue, payload, priority, delay, at, attempts,
-        timeout_ms, delivery, correlation, trace, grp, tags), t
-),
-new AS (
-    INSERT INTO dutiful.job (id, type, queue, priority, created_at, scheduled_for, max_attempts,
+        timeout_ms, delivery, correlation, trace, grp, tags)
+)
+
+-- :part_records
+INSERT INTO dutiful.job (id, type, queue, priority, created_at, scheduled_for, max_attempts,
         timeout_ms, correlation_id, trace_parent, group_key, tags, delivery, payload)
     SELECT id, type, queue, priority, now, CASE WHEN delay >= 0 OR at IS NOT NULL THEN wanted END,
         attempts, timeout_ms, correlation, trace, grp, tags, delivery, payload
-    FROM given ORDER BY id
-    ON CONFLICT DO NOTHING
-    RETURNING id, queue, priority, type, delivery, created_at AS now, scheduled_for
-),
-places AS MATERIALIZED (
-    SELECT *, greatest(now, scheduled_for) AS run_at FROM new
-),
+    FROM given
+
+-- :part_returning
+RETURNING id, queue, priority, type, delivery, created_at AS now,
+        greatest(created_at, scheduled_for) AS run_at
+
+-- :part_places
 due AS (
     INSERT INTO dutiful.ready (queue, priority, run_at, id, type, flags, attempt, failures, crashes)
-    SELECT queue, priority, run_at, id, type, delivery * 2, 0, 0, 0 FROM places WHERE run_at <= now
+    SELECT queue, priority, run_at, id, type, delivery * 2, 0, 0, 0 FROM new WHERE run_at <= now
 ),
 later AS (
     INSERT INTO dutiful.scheduled (queue, priority, run_at, id, type, flags, attempt, failures,
         crashes, reason)
-    SELECT queue, priority, run_at, id, type, delivery * 2, 0, 0, 0, 0 FROM places
-    WHERE run_at > now
+    SELECT queue, priority, run_at, id, type, delivery * 2, 0, 0, 0, 0 FROM new WHERE run_at > now
 ),
 counted AS (
     INSERT INTO dutiful.tally (queue, type, event, n)
-    SELECT queue, type, 0, count(*) FROM places GROUP BY queue, type
+    SELECT queue, type, 0, count(*) FROM new GROUP BY queue, type
 )
-SELECT id FROM new
 
 -- :ages how old these jobs are, in µs: what a lost answer left to be known. $1 ids, $2 now
 SELECT j.id, (extract(epoch FROM coalesce($2::timestamptz, clock_timestamp()) - j.created_at)
