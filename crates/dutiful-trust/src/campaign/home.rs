@@ -46,6 +46,8 @@ impl Home {
         };
         if home.file.is_none() {
             with_client(&home.url, true, |_| ()).context("make the tables in Postgres")?;
+            let making = crate::roles::make_counter(&home.url);
+            runtime()?.block_on(making).context("make the counter in Postgres")?;
             let jobs = home.tables()?.read()?.jobs.len();
             anyhow::ensure!(jobs == 0, "use this schema: it has {jobs} jobs, and they mislead");
         }
@@ -79,11 +81,14 @@ fn with_client<T>(
     migrate: bool,
     look: impl FnOnce(&dutiful::Client) -> T,
 ) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let client = dutiful::Client::builder().migrate(migrate).connect(url).await?;
         let seen = look(&client);
         client.close().await?;
         Ok(seen)
     })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
