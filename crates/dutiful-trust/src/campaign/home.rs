@@ -71,6 +71,15 @@ impl Home {
     }
 }
 
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            // Its data goes with it: nobody has to wait for a last checkpoint.
+            let _ = server.kill_9();
+        }
+    }
+}
+
 /// True when what is acknowledged survives power loss.
 pub(super) fn is_durable(durability: &str) -> bool {
     DURABLE.iter().any(|word| durability.contains(word))
