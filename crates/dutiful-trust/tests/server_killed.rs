@@ -1,4 +1,4 @@
-//! T17 and T2 in their small form: the server is killed again and again, and everybody else lives on.
+//! T17 and T2 in their small form: the server is killed again and again, everybody else lives on.
 
 mod run;
 

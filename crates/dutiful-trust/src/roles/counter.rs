@@ -1,4 +1,4 @@
-//! The user's own data beside the jobs: a counter in the same database, raised with each completion.
+//! The user's own data beside the jobs: a counter in the same database, raised as jobs complete.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -31,7 +31,7 @@ impl Counter {
     /// Opens the counter beside the store, and makes it where the file has none.
     pub(super) fn open(store: &str) -> anyhow::Result<Self> {
         if is_postgres(store) {
-            return Ok(Self::Postgres(OnServer(Database::of(store)?)));
+            return Ok(Self::Postgres(OnServer(Database::of(store)?.into())));
         }
         Ok(Self::Sqlite(InFile::open(file_of(store)?)?))
     }
@@ -97,7 +97,7 @@ pub(super) enum First {
 }
 
 /// A counter on a server.
-pub(super) struct OnServer(Database);
+pub(super) struct OnServer(Box<Database>);
 
 impl OnServer {
     /// Raises the counter and completes the job in one transaction, and says so before the commit:

@@ -1,6 +1,7 @@
--- The user's own table beside the store's: a number in several rows, one of which is raised by each
--- job, in the transaction that completes it. `dutiful.` stands for the schema. A row is locked until
--- that transaction ends, so one of a process that stands still holds up the jobs of its row alone.
+-- The user's own table beside the jobs: a number in several rows, one of which is raised by each
+-- job, in the transaction that completes it. `dutiful.` stands for the schema. A row is locked
+-- until that transaction ends, so one of a process that stands still holds up the jobs of its row
+-- alone.
 
 -- :create
 CREATE TABLE IF NOT EXISTS dutiful.trust_counter (row int PRIMARY KEY, n bigint NOT NULL)
