@@ -61,6 +61,9 @@ pub const END_COMPLETED: u32 = 0;
 pub const END_DEAD: u32 = 1;
 /// In an [`Kind::Intent`]: the job has to end quarantined, because it kills who runs it.
 pub const END_QUARANTINED: u32 = 2;
+/// In an [`Kind::Intent`]: the job has to end completed, and raises the counter in the transaction
+/// that completes it.
+pub const END_COUNTED: u32 = 3;
 
 impl Kind {
     const ALL: [Kind; 16] = [

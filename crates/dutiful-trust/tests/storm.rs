@@ -11,8 +11,6 @@ fn nothing_is_lost_while_processes_are_killed(store: run::Store) {
     assert!(run::figure(&report, "killed") >= 15, "too few kills to show anything: {report}");
     assert!(run::figure(&report, "completed") >= 300, "too little work: {report}");
     assert!(run::figure(&report, "stalled") >= 1, "no kill hit a running job: {report}");
-    if matches!(store, run::Store::Sqlite) {
-        assert!(run::figure(&report, "rolled_back") >= 1, "nothing was rolled back: {report}");
-    }
+    assert!(run::figure(&report, "rolled_back") >= 1, "nothing was rolled back: {report}");
     assert_eq!(run::figure(&report, "lost"), 0);
 }

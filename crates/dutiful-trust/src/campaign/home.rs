@@ -46,6 +46,8 @@ impl Home {
         };
         if home.file.is_none() {
             with_client(&home.url, true, |_| ()).context("make the tables in Postgres")?;
+            let making = crate::roles::make_counter(&home.url);
+            runtime()?.block_on(making).context("make the counter in Postgres")?;
             let jobs = home.tables()?.read()?.jobs.len();
             anyhow::ensure!(jobs == 0, "use this schema: it has {jobs} jobs, and they mislead");
         }
@@ -69,6 +71,15 @@ impl Home {
     }
 }
 
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            // Its data goes with it: nobody has to wait for a last checkpoint.
+            let _ = server.kill_9();
+        }
+    }
+}
+
 /// True when what is acknowledged survives power loss.
 pub(super) fn is_durable(durability: &str) -> bool {
     DURABLE.iter().any(|word| durability.contains(word))
@@ -79,11 +90,14 @@ fn with_client<T>(
     migrate: bool,
     look: impl FnOnce(&dutiful::Client) -> T,
 ) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let client = dutiful::Client::builder().migrate(migrate).connect(url).await?;
         let seen = look(&client);
         client.close().await?;
         Ok(seen)
     })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

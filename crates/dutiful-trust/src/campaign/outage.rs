@@ -16,8 +16,9 @@ const AWAY_MAX_MS: u64 = 2000;
 /// A job is completed within this time of the server's return.
 const BACK_MAX: Duration = Duration::from_secs(5);
 
-/// T17: the server is killed and stopped without a checkpoint by turns, and started again. No
-/// process ends of it, nothing is lost, and work goes on soon.
+/// T17 and T2: the server is killed and stopped without a checkpoint by turns, and started again.
+/// No process ends of it, nothing is lost, the counter that half of the jobs raise is exact, and
+/// work goes on soon.
 ///
 /// # Errors
 /// What keeps the campaign from being run; what it finds is in the report.
@@ -29,7 +30,7 @@ pub fn outage(plan: Plan) -> anyhow::Result<Report> {
         ..Rules::strict(plan.lease)
     };
     let slots = plan.workers * plan.slots;
-    let mut campaign = Campaign::start(plan, Mix::Work, WORK_MAX)?;
+    let mut campaign = Campaign::start(plan, Mix::WorkAndCount, WORK_MAX)?;
     for round in 0u32.. {
         campaign.fleet.pass(campaign.plan.every)?;
         if campaign.begun.elapsed() >= campaign.plan.during {

@@ -45,7 +45,7 @@ pub fn storm(plan: Plan) -> anyhow::Result<Report> {
 /// # Errors
 /// What keeps the campaign from being run; what it finds is in the report.
 pub fn counter(plan: Plan) -> anyhow::Result<Report> {
-    let rules = Rules { only_the_killed_stall: false, counts: true, ..Rules::strict(plan.lease) };
+    let rules = Rules { only_the_killed_stall: false, ..Rules::strict(plan.lease) };
     let mut campaign = Campaign::start(plan, Mix::Count, COUNT_MAX)?;
     for round in 1u32.. {
         if campaign.begun.elapsed() >= campaign.plan.during {

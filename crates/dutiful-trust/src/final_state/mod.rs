@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use crate::ledger::Id;
 
 pub use self::postgres::Postgres;
+pub(crate) use self::postgres::without_schema;
 pub use self::sqlite::open;
 
 /// Numbers of the tables.

@@ -87,7 +87,7 @@ impl Postgres {
 }
 
 /// Takes `schema=…` out of a URL: the driver refuses words that it does not know.
-fn without_schema(url: &str) -> (String, String) {
+pub(crate) fn without_schema(url: &str) -> (String, String) {
     let (front, query) = url.split_once('?').unwrap_or((url, ""));
     let (ours, theirs): (Vec<_>, Vec<_>) =
         query.split('&').filter(|word| !word.is_empty()).partition(|w| w.starts_with("schema="));

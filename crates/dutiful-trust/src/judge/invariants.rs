@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Rules, Verdict, show};
 use crate::final_state::{FinalState, Found, Place, Standing, code};
 use crate::history::{History, has, of_kind};
-use crate::ledger::{END_DEAD, END_QUARANTINED, Entry, Id, Kind};
+use crate::ledger::{END_COUNTED, END_DEAD, END_QUARANTINED, Entry, Id, Kind};
 
 /// A store may be this much behind its own clock (it holds small steps back), in µs.
 const CLOCK_SLACK_US: i64 = 1000;
@@ -75,12 +75,7 @@ pub(super) fn was_intended(history: &History, state: &FinalState, verdict: &mut 
 
 /// J3: one completion is accepted, it belongs to an attempt that did the work, and no later claim
 /// was made.
-pub(super) fn completed_once(
-    history: &History,
-    state: &FinalState,
-    rules: &Rules,
-    verdict: &mut Verdict,
-) {
+pub(super) fn completed_once(history: &History, state: &FinalState, verdict: &mut Verdict) {
     for (id, entries) in &history.jobs {
         let accepted: HashSet<_> = of_kind(entries, Kind::DoneOk).map(fence).collect();
         if accepted.len() > 1 {
@@ -97,7 +92,8 @@ pub(super) fn completed_once(
         }
         if let Some(row) = done {
             is_last_and_worked(id, entries, row, verdict);
-            if !rules.counts {
+            // Who gave its lease up may hear later that its transaction was in time after all.
+            if !counts(entries) {
                 was_not_refused(id, entries, row, verdict);
             }
         }
@@ -226,27 +222,30 @@ fn gave_up(found: &Found) -> bool {
     found.places.iter().any(|row| row.place == Place::Dead && row.detail != code::QUARANTINED)
 }
 
-/// J11: the counter, raised by each job in the transaction that completes it, is the number of
-/// jobs done; no handler saw its transaction commit twice for a job.
-pub(super) fn counter_is_exact(
-    history: &History,
-    state: &FinalState,
-    rules: &Rules,
-    verdict: &mut Verdict,
-) {
-    if !rules.counts {
+/// J11: the counter, raised by jobs in the transaction that completes them, is the number of those
+/// that are done; no handler saw its transaction commit twice for a job.
+pub(super) fn counter_is_exact(history: &History, state: &FinalState, verdict: &mut Verdict) {
+    let counting: Vec<_> = history.jobs.iter().filter(|(_, entries)| counts(entries)).collect();
+    if counting.is_empty() {
         return;
     }
-    let completed = verdict.completed as i64;
-    if state.counter != Some(completed) {
+    let is_done = |id| state.jobs.get(id).and_then(completed).is_some();
+    let done = counting.iter().filter(|(id, _)| is_done(*id)).count();
+    verdict.counted = done as u64;
+    if state.counter != Some(done as i64) {
         let counter = state.counter;
-        verdict.blame(format!("J11: the counter is {counter:?} and {completed} jobs are done"));
+        verdict.blame(format!("J11: the counter is {counter:?} and {done} of its jobs are done"));
     }
-    for (id, entries) in &history.jobs {
+    for (id, entries) in counting {
         let committed = of_kind(entries, Kind::DoneOk).count();
         if committed > 1 {
             let what = format!("the transaction committed {committed} times");
             verdict.blame(format!("J11: of job {} {what}", show(id)));
         }
     }
+}
+
+/// True for a job that was sent to raise the counter.
+fn counts(entries: &[Entry]) -> bool {
+    of_kind(entries, Kind::Intent).any(|sent| sent.attempt == END_COUNTED)
 }

@@ -8,7 +8,7 @@
 //! J5 attempts count 1 to n without a gap, and only failures are charged;
 //! J6 repeats are bounded by what was killed and stopped, and each is explained;
 //! J7 the tally's numbers are those of the rows;
-//! J11 the user's counter is the number of jobs done.
+//! J11 the user's counter is the number of jobs done that raise it.
 
 mod invariants;
 mod signals;
@@ -48,9 +48,6 @@ pub struct Rules {
     pub rescue_us_max: Option<i64>,
     /// After the server came back, a completion is accepted within this many µs.
     pub back_us_max: Option<i64>,
-    /// True when each job raises the counter and completes in its own transaction. Then a worker
-    /// that gave its lease up may hear later that the transaction was in time after all.
-    pub counts: bool,
 }
 
 impl Rules {
@@ -63,7 +60,6 @@ impl Rules {
             cancel_us_max: None,
             rescue_us_max: None,
             back_us_max: None,
-            counts: false,
         }
     }
 }
@@ -81,7 +77,9 @@ pub struct Verdict {
     pub stored: u64,
     /// Of those, completed.
     pub completed: u64,
-    /// Of those, dead, as their handlers asked.
+    /// Of those, raised the counter in the transaction that completed them.
+    pub counted: u64,
+    /// Of those in the store, dead, as their handlers asked.
     pub dead: u64,
     /// Acknowledged and not in exactly one final place.
     pub lost: u64,
@@ -176,7 +174,7 @@ pub fn judge(history: &History, state: &FinalState, rules: &Rules) -> Verdict {
     let mut verdict = figures(history, state);
     invariants::ends_once(history, state, &mut verdict);
     invariants::was_intended(history, state, &mut verdict);
-    invariants::completed_once(history, state, rules, &mut verdict);
+    invariants::completed_once(history, state, &mut verdict);
     invariants::never_overlaps(history, state, rules, &mut verdict);
     invariants::attempts_are_whole(history, state, &mut verdict);
     signals::repeats_are_explained(history, state, rules, &mut verdict);
@@ -185,7 +183,7 @@ pub fn judge(history: &History, state: &FinalState, rules: &Rules) -> Verdict {
     signals::work_goes_on(history, rules, &mut verdict);
     signals::cancellation_is_heard(history, state, rules, &mut verdict);
     invariants::tally_is_exact(state, &mut verdict);
-    invariants::counter_is_exact(history, state, rules, &mut verdict);
+    invariants::counter_is_exact(history, state, &mut verdict);
     if state.integrity != "ok" {
         verdict.blame(format!("the file is damaged: {}", state.integrity));
     }

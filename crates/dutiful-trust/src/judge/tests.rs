@@ -3,7 +3,7 @@
 use super::{Percentiles, Rules, Verdict, judge};
 use crate::final_state::{FinalState, Found, Logged, Place, Standing, code};
 use crate::history::History;
-use crate::ledger::{END_COMPLETED, END_DEAD, Entry, Id, Kind};
+use crate::ledger::{END_COMPLETED, END_COUNTED, END_DEAD, Entry, Id, Kind};
 
 const JOB: Id = [1; 16];
 const WORKER: i64 = 77;
@@ -16,7 +16,6 @@ const RULES: Rules = Rules {
     cancel_us_max: Some(1_000_000),
     rescue_us_max: Some(5_000_000),
     back_us_max: Some(5_000_000),
-    counts: false,
 };
 
 /// A run in the making: what the ledgers say, and what the store says.
@@ -348,20 +347,37 @@ fn j7_names_a_tally_that_miscounts() {
 }
 
 #[test]
-fn j11_names_a_counter_that_is_not_the_number_of_jobs_done() {
-    let rules = Rules { counts: true, ..RULES };
-    let mut right = Case::good();
-    right.state.counter = Some(1);
-    assert!(right.judge_by(&rules).is_clean());
-    for counter in [None, Some(0), Some(2)] {
+fn j11_names_a_counter_that_is_not_the_number_of_its_jobs_that_are_done() {
+    let counted = |counter| {
         let mut case = Case::good();
+        case.entries[0].attempt = END_COUNTED;
         case.state.counter = counter;
-        case.breaks_by(&rules, "J11");
+        case
+    };
+    assert!(counted(Some(1)).judge().is_clean());
+    assert_eq!(counted(Some(1)).judge().counted, 1);
+    for counter in [None, Some(0), Some(2)] {
+        counted(counter).breaks("J11");
     }
-    let mut twice = Case::good();
-    twice.state.counter = Some(1);
+    let mut lost = counted(Some(1));
+    lost.found().places = vec![standing(Place::Dead)];
+    lost.breaks("J11");
+    let mut twice = counted(Some(1));
     twice.say(Kind::DoneOk, 1, 11, 3_100);
-    twice.breaks_by(&rules, "J11");
+    twice.breaks("J11");
+    // A job of another kind has nothing to do with it.
+    let mut other = Case::good();
+    other.state.counter = Some(0);
+    assert!(other.judge().is_clean());
+}
+
+#[test]
+fn who_gave_up_a_transaction_may_hear_later_that_it_was_in_time() {
+    let mut case = Case::good();
+    case.entries[0].attempt = END_COUNTED;
+    case.state.counter = Some(1);
+    case.say(Kind::DoneLost, 1, 11, 3_500);
+    assert_eq!(case.judge().violations, Vec::<String>::new());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the spawned processes are: producers that enqueue, workers that run, each with its ledger.
 
 mod counter;
+mod database;
 mod producer;
 mod worker;
 
@@ -10,8 +11,10 @@ use std::time::Duration;
 use dutiful::JobId;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{END_COMPLETED, END_DEAD};
+use crate::final_state::is_postgres;
+use crate::ledger::{END_COMPLETED, END_COUNTED, END_DEAD};
 
+pub use self::counter::make_counter;
 pub use self::producer::produce;
 pub use self::worker::work;
 
@@ -31,6 +34,8 @@ pub enum Mix {
     Work,
     /// Jobs that raise the counter in the transaction that completes them.
     Count,
+    /// Both, half and half.
+    WorkAndCount,
     /// Long jobs that can be cancelled, and some that will not listen.
     Linger,
     /// Jobs of random length up to [`Shape::longest`].
@@ -44,7 +49,8 @@ impl Mix {
     /// done in seconds.
     fn backlog_max(self) -> u64 {
         match self {
-            Self::Work | Self::Count => 3000,
+            Self::Work => 3000,
+            Self::Count | Self::WorkAndCount => 800,
             Self::Linger | Self::Random | Self::Poison => 100,
         }
     }
@@ -57,7 +63,7 @@ impl Mix {
     /// Most jobs in one enqueue.
     fn batch_max(self) -> usize {
         match self {
-            Self::Work | Self::Count | Self::Poison => 50,
+            Self::Work | Self::Count | Self::WorkAndCount | Self::Poison => 50,
             Self::Linger | Self::Random => 8,
         }
     }
@@ -95,6 +101,8 @@ pub struct Errand {
     pub snoozes: bool,
     /// It gives up.
     pub gives_up: bool,
+    /// It raises the counter in the transaction that completes it.
+    pub counts: bool,
 }
 
 impl Errand {
@@ -105,14 +113,23 @@ impl Errand {
         seed.copy_from_slice(&id.as_bytes()[8..]);
         let mut rng = fastrand::Rng::with_seed(u64::from_le_bytes(seed));
         let longest = shape.longest.as_millis() as u64;
-        let plain = Self { ms: rng.u64(0..=longest), fails: 0, snoozes: false, gives_up: false };
+        let plain = Self { ms: rng.u64(0..=longest), ..Self::short() };
+        let counts = match shape.mix {
+            Mix::Count => true,
+            Mix::WorkAndCount => rng.bool(),
+            _ => false,
+        };
         match shape.mix {
-            Mix::Count => ("count", plain),
             Mix::Random => ("linger", plain),
             Mix::Poison => ("work", plain),
             Mix::Linger if rng.u8(0..10) < 3 => ("stubborn", plain),
             Mix::Linger => ("linger", plain),
-            Mix::Work => {
+            // With a file a transaction cannot cross an await.
+            _ if counts && is_postgres(&shape.store) && rng.bool() => {
+                ("count_async", Self { counts, ..plain })
+            }
+            _ if counts => ("count", Self { counts, ..plain }),
+            Mix::Work | Mix::Count | Mix::WorkAndCount => {
                 let fails = if rng.u8(0..100) < 3 { rng.u32(1..=3) } else { 0 };
                 let gives_up = rng.u8(0..100) == 0;
                 ("work", Self { fails, gives_up, snoozes: rng.u8(0..100) < 2, ..plain })
@@ -122,7 +139,7 @@ impl Errand {
 
     /// Returns an errand without any trouble or length.
     pub fn short() -> Self {
-        Self { ms: 0, fails: 0, snoozes: false, gives_up: false }
+        Self { ms: 0, fails: 0, snoozes: false, gives_up: false, counts: false }
     }
 
     /// Returns how many failures it will be charged, for the ledger.
@@ -132,7 +149,11 @@ impl Errand {
 
     /// Returns how the job has to end, for the ledger.
     pub fn end(self) -> u32 {
-        if self.gives_up { END_DEAD } else { END_COMPLETED }
+        match self {
+            Self { gives_up: true, .. } => END_DEAD,
+            Self { counts: true, .. } => END_COUNTED,
+            _ => END_COMPLETED,
+        }
     }
 
     /// Returns the payload.

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use dutiful::{Client, Enqueue, Error, JobId, NewJob, Settings};
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::database::{Database, is_away, may_pass};
 use super::{Errand, MAX_ATTEMPTS, QUEUE, Shape};
 use crate::final_state::{file_of, is_postgres};
 use crate::history::{has, of_kind};
@@ -27,6 +28,8 @@ struct Desk {
     client: Client,
     ledger: Ledger,
     shape: Shape,
+    /// The application's own way to the database, where that is a server.
+    database: Option<Database>,
 }
 
 /// Enqueues until SIGTERM. What the killed `predecessor` had under way is sent again first, with
@@ -37,6 +40,8 @@ struct Desk {
 pub async fn produce(shape: Shape, predecessor: Option<u32>) -> anyhow::Result<()> {
     super::die_with_the_driver()?;
     let client = Client::connect(&shape.store).await?;
+    let store = &shape.store;
+    let database = is_postgres(store).then(|| Database::of(store)).transpose()?;
     let mut stop = Box::pin(dutiful::shutdown_signal());
     // Polled once, it hears signals; the driver takes the ledger as the sign for that.
     tokio::select! {
@@ -45,7 +50,7 @@ pub async fn produce(shape: Shape, predecessor: Option<u32>) -> anyhow::Result<(
         () = std::future::ready(()) => {}
     }
     let ledger = Ledger::open(&shape.dir, "producer")?;
-    let desk = Arc::new(Desk { client, ledger, shape });
+    let desk = Arc::new(Desk { client, ledger, shape, database });
     if let Some(pid) = predecessor {
         for id in unanswered(&desk.shape.dir, pid)? {
             send_again(&desk, id).await?;
@@ -84,8 +89,6 @@ fn unanswered(dir: &Path, pid: u32) -> anyhow::Result<Vec<JobId>> {
 
 async fn enqueue_on_and_on(desk: Arc<Desk>, seed: u64) -> anyhow::Result<()> {
     let mut rng = fastrand::Rng::with_seed(seed);
-    // In a user's own transaction only where the user's tables are in the same file.
-    let within = !is_postgres(&desk.shape.store);
     for round in 0u64.. {
         if round % LOOKS == 0 {
             wait_for_room(&desk).await;
@@ -93,9 +96,8 @@ async fn enqueue_on_and_on(desk: Arc<Desk>, seed: u64) -> anyhow::Result<()> {
         match rng.u8(0..100) {
             0..60 => send_one(&desk, JobId::new(), delay(&mut rng)).await?,
             60..85 => send_batch(&desk, rng.usize(2..=desk.shape.mix.batch_max())).await?,
-            85..95 if within => send_within(&desk, true).await?,
-            95.. if within => send_within(&desk, false).await?,
-            _ => send_one(&desk, JobId::new(), Duration::ZERO).await?,
+            85..95 => send_within(&desk, true).await?,
+            _ => send_within(&desk, false).await?,
         }
         tokio::time::sleep(Duration::from_millis(rng.u64(0..8))).await;
     }
@@ -176,25 +178,88 @@ async fn send_batch(desk: &Desk, jobs: usize) -> anyhow::Result<()> {
 
 /// Enqueues in a transaction of the producer's own, which commits or is rolled back.
 async fn send_within(desk: &Arc<Desk>, commits: bool) -> anyhow::Result<()> {
+    if let Some(database) = &desk.database {
+        return send_on_server(desk, database, commits).await;
+    }
     let desk = desk.clone();
-    tokio::task::spawn_blocking(move || {
-        let mut conn = Connection::open(file_of(&desk.shape.store)?)?;
-        conn.busy_timeout(LOCK_WAIT)?;
-        conn.pragma_update(None, "synchronous", "FULL")?;
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let id = JobId::new();
-        let (job_type, errand) = intend(&desk, id);
-        builder(&desk.client, id, job_type, errand).within(&tx).now()?;
-        if commits {
-            tx.commit()?;
-            acknowledged(&desk, id);
-        } else {
-            tx.rollback()?;
+    tokio::task::spawn_blocking(move || send_in_file(&desk, commits)).await?
+}
+
+fn send_in_file(desk: &Desk, commits: bool) -> anyhow::Result<()> {
+    let mut conn = Connection::open(file_of(&desk.shape.store)?)?;
+    conn.busy_timeout(LOCK_WAIT)?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let id = JobId::new();
+    let (job_type, errand) = intend(desk, id);
+    builder(&desk.client, id, job_type, errand).within(&tx).now()?;
+    if commits {
+        tx.commit()?;
+        acknowledged(desk, id);
+    } else {
+        tx.rollback()?;
+        desk.ledger.note(Kind::RolledBack, *id.as_bytes(), 0, 0);
+    }
+    Ok(())
+}
+
+async fn send_on_server(desk: &Desk, database: &Database, commits: bool) -> anyhow::Result<()> {
+    let id = JobId::new();
+    let sent = try_on_server(desk, database, id, commits).await;
+    match (sent, commits) {
+        (Ok(()), true) => acknowledged(desk, id),
+        // Its server gone, it is rolled back as surely.
+        (Ok(()) | Err(OwnError::Away), false) => {
             desk.ledger.note(Kind::RolledBack, *id.as_bytes(), 0, 0);
         }
-        Ok(())
-    })
-    .await?
+        // It may have been committed, or not: the same once more, by its id, makes sure.
+        (Err(OwnError::Away), true) => {
+            tokio::time::sleep(AGAIN).await;
+            send_again(desk, id).await?;
+        }
+        (Err(OwnError::Other(error)), _) => {
+            return Err(error).context("the store refused a good job in a transaction");
+        }
+    }
+    Ok(())
+}
+
+async fn try_on_server(
+    desk: &Desk,
+    database: &Database,
+    id: JobId,
+    commits: bool,
+) -> Result<(), OwnError> {
+    let (job_type, errand) = intend(desk, id);
+    let mut conn = database.take().await?;
+    let mut tx = conn.transaction().await?;
+    builder(&desk.client, id, job_type, errand).within(&mut tx).await?;
+    if commits {
+        tx.commit().await?
+    } else {
+        tx.rollback().await?
+    };
+    database.keep(conn);
+    Ok(())
+}
+
+/// Why a transaction of the producer's own did not come to its end.
+enum OwnError {
+    /// The server, or the way to it, went away.
+    Away,
+    Other(anyhow::Error),
+}
+
+impl From<tokio_postgres::Error> for OwnError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if is_away(&error) { Self::Away } else { Self::Other(error.into()) }
+    }
+}
+
+impl From<Error> for OwnError {
+    fn from(error: Error) -> Self {
+        if may_pass(&error) { Self::Away } else { Self::Other(error.into()) }
+    }
 }
 
 /// Waits when the same call may succeed later; it has the same ids, so a repeat is harmless.

@@ -8,9 +8,8 @@ use dutiful::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::counter::Counter;
+use super::counter::{Counter, First};
 use super::{Errand, QUEUE, Shape};
-use crate::final_state::{file_of, is_postgres};
 use crate::ledger::{Kind, Ledger};
 
 /// A failed errand is tried again after this.
@@ -32,6 +31,7 @@ macro_rules! jobs {
 jobs!(
     Work = "work",
     Count = "count",
+    CountAsync = "count_async",
     Linger = "linger",
     Stubborn = "stubborn",
     Abort = "abort",
@@ -40,7 +40,7 @@ jobs!(
 
 struct App {
     ledger: Arc<Ledger>,
-    counter: Option<Counter>,
+    counter: Counter,
 }
 
 impl App {
@@ -60,10 +60,7 @@ fn note(ledger: &Ledger, kind: Kind, fence: Fence) {
 pub async fn work(shape: Shape) -> anyhow::Result<()> {
     super::die_with_the_driver()?;
     let client = Client::connect(&shape.store).await?;
-    let counter = match is_postgres(&shape.store) {
-        true => None,
-        false => Some(Counter::open(file_of(&shape.store)?)?),
-    };
+    let counter = Counter::open(&shape.store)?;
     let mut stop = Box::pin(dutiful::shutdown_signal());
     // Polled once, it hears signals; the driver takes the ledger as the sign for that.
     tokio::select! {
@@ -76,6 +73,7 @@ pub async fn work(shape: Shape) -> anyhow::Result<()> {
     Worker::new(&client, app)
         .job(do_work)
         .job_blocking(count)
+        .job(count_async)
         .job(linger)
         .job_blocking(be_stubborn)
         .job(abort)
@@ -129,14 +127,25 @@ async fn do_work(job: Work, cx: Context<App>) -> dutiful::Result<Outcome> {
 fn count(job: Count, cx: Context<App>) -> dutiful::Result<Completed> {
     cx.app.note(Kind::Start, cx.fence());
     std::thread::sleep(Duration::from_millis(job.0.ms));
-    let Some(counter) = &cx.app.counter else {
-        return Err(HandlerError::msg("only a file has a counter beside the jobs"));
+    // Before the commit: after it, a kill could leave a completion without its effect.
+    let say = || cx.app.note(Kind::Effect, cx.fence());
+    match &cx.app.counter {
+        Counter::Sqlite(counter) => counter.raise(|tx| {
+            say();
+            Ok(cx.complete_within(tx).now()?)
+        }),
+        // Nobody can drop it where it stands, so who was asleep comes back to a lost lease.
+        Counter::Postgres(counter) => cx.wait(counter.complete(&cx, First::Raise, say)),
+    }
+}
+
+async fn count_async(job: CountAsync, cx: Context<App>) -> dutiful::Result<Completed> {
+    cx.app.note(Kind::Start, cx.fence());
+    tokio::time::sleep(Duration::from_millis(job.0.ms)).await;
+    let Counter::Postgres(counter) = &cx.app.counter else {
+        return Err(HandlerError::msg("no transaction of a file can cross an await"));
     };
-    counter.raise(|tx| {
-        // Before the commit: after it, a kill could leave a completion without its effect.
-        cx.app.note(Kind::Effect, cx.fence());
-        Ok(cx.complete_within(tx).now()?)
-    })
+    counter.complete(&cx, First::Complete, || cx.app.note(Kind::Effect, cx.fence())).await
 }
 
 /// Notes that the handler was dropped before its end.

@@ -65,4 +65,4 @@ WHERE w.pid = $1::bigint
 SELECT count(*) FROM pg_class WHERE oid = to_regclass('dutiful.trust_counter')
 
 -- :counter
-SELECT n::bigint FROM dutiful.trust_counter
+SELECT coalesce(sum(n), 0)::bigint FROM dutiful.trust_counter

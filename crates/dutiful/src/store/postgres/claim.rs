@@ -113,7 +113,8 @@ impl Db {
         left: &Left,
         stretches: &Stretches,
     ) -> Result<Vec<Row>, Trouble> {
-        let (lease, now) = (micros(ask.lease), self.now());
+        let lease = if cfg!(bug = "short_lease") { ask.lease / 2 } else { ask.lease };
+        let (lease, now) = (micros(lease), self.now());
         let rooms = left.rooms.iter().zip(turn).map(|(room, on)| if *on { *room } else { 0 });
         let rooms: Vec<i32> = rooms.collect();
         let params: [&(dyn ToSql + Sync); 16] = [

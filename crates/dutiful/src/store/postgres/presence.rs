@@ -97,13 +97,14 @@ impl Db {
 fn worker(row: &tokio_postgres::Row) -> Result<WorkerInfo, Trouble> {
     let (beat_at, stopped_at) = (get(row, "beat_at")?, get(row, "stopped_at")?);
     let lease_until = get(row, "until")?;
-    let types: Vec<String> = get(row, "types")?;
+    // One that somebody damaged may have none in the middle.
+    let types: Vec<Option<String>> = get(row, "types")?;
     Ok(WorkerInfo {
         id: WorkerId(get(row, "id")?),
         name: get(row, "name")?,
         pid: get::<i32>(row, "pid")? as u32,
         queues: split_queues(get(row, "queues")?),
-        types: types.iter().map(|name| Name::stored(name)).collect(),
+        types: types.iter().flatten().map(|name| Name::stored(name)).collect(),
         started_at: get(row, "started_at")?,
         beat_at,
         stopped_at,

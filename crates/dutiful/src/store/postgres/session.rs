@@ -182,7 +182,7 @@ pub(super) fn with_options(config: &mut Config, ours: &str) {
 
 fn settings(before: &str, after: &str) -> String {
     let ms = |span: Duration| span.as_millis().to_string();
-    let all = [
+    let mut all = vec![
         ("statement_timeout", ms(STATEMENT_MAX)),
         ("lock_timeout", ms(LOCK_MAX)),
         ("idle_in_transaction_session_timeout", ms(IDLE_MAX)),
@@ -194,7 +194,10 @@ fn settings(before: &str, after: &str) -> String {
         ("enable_bitmapscan", "off".into()),
         ("timezone", "UTC".into()),
     ];
-    all.map(|(name, value)| format!("{before}{name}={value}{after}")).concat()
+    if cfg!(bug = "sync_off") {
+        all.push(("synchronous_commit", "off".into()));
+    }
+    all.iter().map(|(name, value)| format!("{before}{name}={value}{after}")).collect()
 }
 
 /// Moves what is sent and received, until the end; whoever waits for an answer hears of that too.

@@ -5,6 +5,7 @@
 //! being prepared. What statements of a file have in common stands once, as `-- :part_name`, and
 //! each has `/* part_name */` in its place.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -79,9 +80,7 @@ impl Statements {
             sections(file).filter(|(name, _)| !name.starts_with(PART)).map(move |(name, sql)| {
                 let sql = &whole(sql, file);
                 let types = types(sql);
-                #[cfg(bug = "no_fence")]
-                let sql = &sql.replace("AND l.attempt = g.attempt AND l.nonce = g.nonce", "");
-                ((*verb, name), Arc::new(Statement { sql: placed(sql, schema), types }))
+                ((*verb, name), Arc::new(Statement { sql: placed(&planted(sql), schema), types }))
             })
         });
         Self(all.collect())
@@ -98,7 +97,7 @@ impl Statements {
     pub(super) fn functions(schema: &str) -> String {
         let functions = FILES.iter().flat_map(|(_, file)| sections(file));
         let functions = functions.filter(|(name, _)| name.starts_with("function"));
-        functions.map(|(_, sql)| placed(sql, schema) + ";\n").collect()
+        functions.map(|(_, sql)| placed(&planted(sql), schema) + ";\n").collect()
     }
 }
 
@@ -106,6 +105,29 @@ impl Statements {
 fn whole(sql: &str, file: &'static str) -> String {
     let parts = sections(file).filter(|(name, _)| name.starts_with(PART));
     parts.fold(sql.to_owned(), |sql, (name, part)| sql.replace(&format!("/* {name} */"), part))
+}
+
+/// Bugs in the SQL that can be put in on purpose: whether one is, the right words, the wrong ones.
+const PLANTED: [(bool, &str, &str); 6] = [
+    (cfg!(bug = "no_fence"), "AND l.attempt = g.attempt AND l.nonce = g.nonce", ""),
+    (
+        cfg!(bug = "complete_within_unfenced"),
+        "IF lane IS NULL THEN",
+        "IF lane IS NULL THEN RETURN; END IF; IF false THEN",
+    ),
+    (cfg!(bug = "rescue_without_attempt"), "place IN ('ready', 'cancelled')", "false"),
+    (
+        cfg!(bug = "stalls_uncounted"),
+        "7 AS event WHERE place <> 'corrupt'",
+        "7 AS event WHERE place = 'no'",
+    ),
+    (cfg!(bug = "one_more_crash"), "stalls >= crashes_max", "stalls > crashes_max"),
+    (cfg!(bug = "record_not_missed"), "j WHERE j.id = l.id)", "j)"),
+];
+
+fn planted(sql: &str) -> Cow<'_, str> {
+    let bugs = PLANTED.iter().filter(|(is_in, ..)| *is_in);
+    bugs.fold(sql.into(), |sql, (_, right, wrong)| sql.replace(right, wrong).into())
 }
 
 /// Puts a statement's names into a schema.
@@ -181,5 +203,13 @@ mod tests {
         let sql = "SELECT $2::timestamptz, $1::uuid[], $1";
         assert_eq!(types(sql), [Type::UUID_ARRAY, Type::TIMESTAMPTZ]);
         assert_eq!(placed("SELECT dutiful.f()", "a_b"), "SELECT \"a_b\".f()");
+    }
+
+    #[test]
+    fn each_bug_that_can_be_planted_finds_its_words() {
+        for (_, right, wrong) in PLANTED {
+            let found = FILES.iter().any(|(_, file)| file.contains(right));
+            assert!(found, "no statement says \"{right}\", for \"{wrong}\" to stand there");
+        }
     }
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::change::erase;
 use super::errors::Trouble;
-use super::rows::whole_id;
+use super::rows::{count, text, whole_id};
 use super::statements::prepare;
 use super::writer::Txn;
 use crate::clock::Timestamp;
@@ -31,10 +31,10 @@ fn describe(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<WorkerInfo> {
     let lease_until = row.get::<_, Option<i64>>(9)?.map(Timestamp::from_us);
     Ok(WorkerInfo {
         id: WorkerId(row.get(0)?),
-        name: row.get(1)?,
-        pid: row.get(2)?,
-        queues: split_queues(&row.get::<_, String>(3)?),
-        types: types(&row.get::<_, String>(4)?),
+        name: text(row, 1)?.into_owned(),
+        pid: count(row, 2)?,
+        queues: split_queues(&text(row, 3)?),
+        types: types(&text(row, 4)?),
         started_at: at(5)?,
         beat_at,
         stopped_at,

@@ -4,11 +4,16 @@
 -- ready is never changed, only deleted, so what was locked is what is deleted.
 -- A lane is read in stretches (floors.rs), each from a priority and a time up to the priority where
 -- the next begins: what was taken long ago and is not vacuumed yet is not walked through again.
+-- A row that cannot be one of ours is set aside as dead, so that it holds up nobody.
 
 -- :part_found the rows at the front of the lanes, locked, with their records
 found AS MATERIALIZED (
-    SELECT p.*, j.id IS NULL AS broken, j.max_attempts, j.timeout_ms, j.created_at,
-        j.correlation_id, j.trace_parent, j.group_key, j.payload
+    SELECT p.*, CASE
+        WHEN p.attempt < 0 OR p.attempt = 2147483647 OR p.failures < 0 OR p.crashes < 0
+            THEN 'its numbers in the store are damaged'
+        WHEN j.id IS NULL THEN 'its record is missing from the store' END AS corrupt,
+        j.max_attempts, j.timeout_ms, j.created_at, j.correlation_id, j.trace_parent, j.group_key,
+        j.payload
     FROM (
         SELECT l.n, l.once, r.place, r.queue, r.priority, r.run_at, r.id, r.type, r.flags,
             r.attempt, r.failures, r.crashes
@@ -34,7 +39,7 @@ found AS MATERIALIZED (
 )
 
 -- :front takes all that it finds; or nothing, and answers with a row without an id, where one of
--- the rows needs a closer look (it crashed a worker, it runs at most once, its record is missing)
+-- the rows needs a closer look (it crashed a worker, it runs at most once, it is none of ours)
 -- or not all payloads fit: then `weighed` does it. To begin a statement costs as much as it names
 -- tables, and this one is asked most of the time. $1 queues in their order, room in each, $3
 -- at-most-once jobs in each, types, $5 limit, bytes, jobs that crashed, $8 nonce, worker, lease in
@@ -43,7 +48,7 @@ found AS MATERIALIZED (
 WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS now),
 /* part_found */,
 special AS MATERIALIZED (
-    SELECT bool_or(broken OR crashes > 0 OR flags & 2 = 2)
+    SELECT bool_or(corrupt IS NOT NULL OR crashes > 0 OR flags & 2 = 2)
         OR sum(octet_length(payload)) > $6::bigint AS here FROM found
 ),
 left_ready AS (
@@ -64,7 +69,7 @@ FROM special s CROSS JOIN t LEFT JOIN found w ON NOT s.here
 WHERE s.here OR w.id IS NOT NULL
 
 -- :weighed the same, row by row: as many crashed ones, at-most-once ones and bytes as there is room
--- for; a row without a record is buried. Parameters as for front.
+-- for; what is none of ours is buried. Parameters as for front.
 WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS now),
 /* part_found */,
 weighed AS (
@@ -78,12 +83,12 @@ weighed AS (
 ),
 judged AS MATERIALIZED (
     SELECT *, fits AND (crashes = 0 OR crashed <= $7) AND (flags & 2 = 0 OR onces <= once)
-        AND NOT broken AS takes
+        AND corrupt IS NULL AS takes
     FROM weighed
 ),
 left_ready AS (
     DELETE FROM dutiful.ready
-    WHERE ctid = ANY (ARRAY (SELECT place FROM judged WHERE takes OR broken))
+    WHERE ctid = ANY (ARRAY (SELECT place FROM judged WHERE takes OR corrupt IS NOT NULL))
 ),
 leased AS (
     INSERT INTO dutiful.lease (id, attempt, nonce, worker, until, claimed_at, queue, priority, type,
@@ -101,24 +106,23 @@ done_at_once AS (
 freed AS (
     DELETE FROM dutiful.unique_key
     WHERE id = ANY (ARRAY (SELECT id FROM judged
-        WHERE takes AND flags = 3 OR broken ORDER BY id))
+        WHERE takes AND flags = 3 OR corrupt IS NOT NULL ORDER BY id))
 ),
 buried AS (
     INSERT INTO dutiful.dead (id, attempt, nonce, worker, reason, started_at, finished_at, failures,
         crashes, queue, priority, type, flags, error_class, error_message)
-    SELECT id, attempt, 0, 0, 3, now, now, failures, crashes, queue, priority, type, flags,
-        'corrupt', 'its record is missing from the store'
-    FROM judged, t WHERE broken ON CONFLICT DO NOTHING
+    SELECT id, greatest(attempt, 0), 0, 0, 3, now, now, greatest(failures, 0), greatest(crashes, 0),
+        queue, priority, type, flags, 'corrupt', corrupt
+    FROM judged, t WHERE corrupt IS NOT NULL ON CONFLICT DO NOTHING
 ),
 counted AS (
     INSERT INTO dutiful.tally (queue, type, event, n)
-    SELECT queue, type, CASE WHEN broken THEN 3 ELSE 1 END, count(*) FROM judged
-    WHERE takes AND flags & 2 = 2 OR broken
-    GROUP BY queue, type, broken
+    SELECT queue, type, CASE WHEN takes THEN 1 ELSE 3 END, count(*) FROM judged
+    WHERE takes AND flags & 2 = 2 OR corrupt IS NOT NULL GROUP BY queue, type, takes
 )
-SELECT w.n, w.id, w.attempt + 1, w.queue, w.type, w.flags, w.failures, w.crashes, w.priority,
-    w.run_at, t.now, w.payload, w.max_attempts, w.timeout_ms, w.created_at, w.correlation_id,
-    w.trace_parent, w.group_key, w.takes, w.fits
+SELECT w.n, w.id, CASE WHEN w.takes THEN w.attempt + 1 END, w.queue, w.type, w.flags, w.failures,
+    w.crashes, w.priority, w.run_at, t.now, w.payload, w.max_attempts, w.timeout_ms, w.created_at,
+    w.correlation_id, w.trace_parent, w.group_key, w.takes, w.fits
 FROM judged w, t
 
 -- :fronts where each lane begins now, by what this statement sees (and locks nothing): $1 queues,

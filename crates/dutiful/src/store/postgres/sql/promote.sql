@@ -40,9 +40,8 @@ BEGIN
             next := now + held;
         END IF;
     END IF;
-    next_us := greatest(extract(epoch FROM next - now) * 1000000, 0);
-    IF next IS NULL THEN
-        next_us := NULL;
-    END IF;
+    -- A time without end is none, and nothing can be subtracted from it.
+    next_us := CASE WHEN next <= now THEN 0
+        WHEN isfinite(next) THEN extract(epoch FROM next - now) * 1000000 END;
     RETURN NEXT;
 END $$
