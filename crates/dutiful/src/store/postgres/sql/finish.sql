@@ -1,7 +1,8 @@
 -- Writes how attempts ended. A lease ends only where the whole fence (id, attempt, nonce) still
 -- holds, so a worker whose lease was taken away changes nothing. Lease rows are locked in the order
 -- of their ids; one that a user's transaction holds is passed over (SKIP LOCKED) and asked for
--- again by the caller. Each answers with the places in the request whose fence held.
+-- again by the caller, beside all others. Each answers with the places in the request whose fence
+-- held.
 
 -- :done completed and cancelled ones: $1 ids, attempts, nonces, $4 outcomes, started, finished,
 -- failures, $8 results, ran buckets, waited buckets, $11 ran µs, waited µs, $13 queues, types,

@@ -1,0 +1,368 @@
+//! A user's transaction that completes a job may stay open for three leases: nobody takes the job
+//! away, and nobody else waits for it.
+#![cfg(feature = "postgres")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use dutiful::store::{ClaimRequest, Lane};
+use dutiful::{
+    Asked, AttemptOutcome, Client, Completed, Context, Event, Fence, HandlerError, Job, JobId,
+    JobInfo, Name, Observer, Retry, State, Transaction, TransactionError, Worker, WorkerId,
+};
+use dutiful_fixture::{Postgres, Version};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio_postgres::NoTls;
+use tokio_postgres::types::Type;
+
+type Kept = Result<(), Box<dyn std::error::Error>>;
+
+/// Long enough that a busy machine renews it in time.
+const LEASE: Duration = Duration::from_millis(1500);
+/// How long the transactions stay open.
+const OPEN: Duration = LEASE.saturating_mul(3);
+/// Nobody waits so long for the answer to the end of a job, unless it is held up.
+const END_MAX: Duration = Duration::from_millis(1000);
+/// Anything that takes longer never happens.
+const NEVER: Duration = Duration::from_secs(60);
+
+/// Completes itself in a transaction that stays open.
+#[derive(Serialize, Deserialize)]
+struct Hold {}
+
+impl Job for Hold {
+    const TYPE: &'static str = "hold";
+    const RETRY: Retry = Retry::fixed(Duration::from_millis(100));
+}
+
+/// Runs for as long as the transaction is open.
+#[derive(Serialize, Deserialize)]
+struct Long {}
+
+impl Job for Long {
+    const TYPE: &'static str = "long";
+}
+
+/// Ends at once.
+#[derive(Serialize, Deserialize)]
+struct Short {}
+
+impl Job for Short {
+    const TYPE: &'static str = "short";
+}
+
+/// Was claimed by a worker that is no more.
+#[derive(Serialize, Deserialize)]
+struct Orphan {}
+
+impl Job for Orphan {
+    const TYPE: &'static str = "orphan";
+}
+
+/// The transaction of this driver, for `complete_within`.
+enum Driver {}
+
+impl Transaction<Driver> for tokio_postgres::Transaction<'_> {
+    fn ask<'t>(&'t mut self, statement: &'t str, parameter: &'t str) -> Asked<'t> {
+        Box::pin(async move {
+            let row = self.query_typed_one(statement, &[(&parameter, Type::TEXT)]).await;
+            row.and_then(|row| row.try_get(0)).map_err(|error| TransactionError::new(&error))
+        })
+    }
+}
+
+/// What a transaction comes to that was open for three leases.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Commit,
+    /// The first one; the attempt after it commits.
+    RollBack,
+    /// The handler ends while it is open, and it commits later.
+    LeaveAndCommit,
+    /// The handler ends while it is open, and it is rolled back later; the next attempt commits.
+    LeaveAndRollBack,
+}
+
+/// What the handlers share.
+struct App {
+    url: String,
+    way: Way,
+    /// When the transaction that was held began to be, and when it ended.
+    held: Mutex<Option<(Instant, Option<Instant>)>>,
+    changed: Notify,
+    orphan_ran: Mutex<Option<Instant>>,
+    shorts: Mutex<Shorts>,
+}
+
+/// How short jobs ended.
+#[derive(Default)]
+struct Shorts {
+    returned: Vec<(JobId, Instant)>,
+    settled: Vec<(JobId, Instant)>,
+}
+
+impl App {
+    fn is_over(&self) -> bool {
+        self.held.lock().expect("no panic").is_some_and(|(_, ended)| ended.is_some())
+    }
+
+    fn begin(&self) {
+        *self.held.lock().expect("no panic") = Some((Instant::now(), None));
+        self.changed.notify_waiters();
+    }
+
+    fn end(&self) {
+        let mut held = self.held.lock().expect("no panic");
+        *held = held.map(|(began, _)| (began, Some(Instant::now())));
+        self.changed.notify_waiters();
+    }
+
+    async fn until_over(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.is_over() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+async fn connect(url: &str) -> tokio_postgres::Client {
+    let (raw, connection) = tokio_postgres::connect(url, NoTls).await.expect("it connects");
+    tokio::spawn(connection);
+    raw
+}
+
+async fn hold(_: Hold, cx: Context<App>) -> dutiful::Result<Completed> {
+    let app = cx.app.clone();
+    let mut raw = connect(&app.url).await;
+    if cx.attempt() > 1 {
+        let mut tx = raw.transaction().await?;
+        let done = cx.complete_within(&mut tx).await?;
+        tx.commit().await?;
+        return Ok(done);
+    }
+    let (to, done) = tokio::sync::oneshot::channel();
+    let (way, for_cx) = (app.way, app.clone());
+    let holder = tokio::spawn(async move {
+        let mut tx = raw.transaction().await?;
+        let done = cx.complete_within(&mut tx).await.expect("the lease is ours");
+        for_cx.begin();
+        let _ = to.send(done);
+        tokio::time::sleep(OPEN).await;
+        match way {
+            Way::Commit | Way::LeaveAndCommit => tx.commit().await?,
+            Way::RollBack | Way::LeaveAndRollBack => tx.rollback().await?,
+        }
+        for_cx.end();
+        Ok::<_, tokio_postgres::Error>(())
+    });
+    let done = done.await.map_err(|_| HandlerError::msg("the transaction was refused"))?;
+    if matches!(way, Way::Commit | Way::RollBack) {
+        holder.await.expect("no panic")?;
+    }
+    Ok(done)
+}
+
+async fn run_long(_: Long, cx: Context<App>) -> dutiful::Result<()> {
+    cx.app.until_over().await;
+    Ok(())
+}
+
+async fn run_short(_: Short, cx: Context<App>) -> dutiful::Result<()> {
+    cx.app.shorts.lock().expect("no panic").returned.push((cx.id(), Instant::now()));
+    Ok(())
+}
+
+async fn run_orphan(_: Orphan, cx: Context<App>) -> dutiful::Result<()> {
+    *cx.app.orphan_ran.lock().expect("no panic") = Some(Instant::now());
+    Ok(())
+}
+
+/// Hears when the store has answered, and what must not be heard.
+struct Watch {
+    app: Arc<App>,
+    rescued: Mutex<Vec<Fence>>,
+    troubles: Mutex<Vec<String>>,
+    hold_failed: AtomicBool,
+}
+
+impl Observer for Watch {
+    fn event(&self, event: &Event<'_>) {
+        let trouble = |said: String| self.troubles.lock().expect("no panic").push(said);
+        match event {
+            Event::Completed { run, .. } if run.job_type.as_str() == Short::TYPE => {
+                let settled = (run.fence.id, Instant::now());
+                self.app.shorts.lock().expect("no panic").settled.push(settled);
+            }
+            Event::Failed { run, failure, .. } if run.job_type.as_str() == Hold::TYPE => {
+                assert!(failure.message.contains("did not commit"), "{failure:?}");
+                self.hold_failed.store(true, Ordering::SeqCst);
+            }
+            Event::Rescued { run, .. } => {
+                self.rescued.lock().expect("no panic").push(run.fence);
+            }
+            Event::SelfFenced { leases } => trouble(format!("{leases} leases were not renewed")),
+            Event::StoreTrouble { verb, error } => trouble(format!("{verb}: {error}")),
+            _ => {}
+        }
+    }
+}
+
+/// What is left when a worker has lived through an open transaction.
+struct Lab {
+    client: Client,
+    raw: tokio_postgres::Client,
+    app: Arc<App>,
+    watch: Arc<Watch>,
+    held: JobId,
+    orphan: JobId,
+}
+
+impl Lab {
+    async fn new(way: Way) -> Result<Self, Box<dyn std::error::Error>> {
+        let url = Postgres::shared(Version::System)?.fresh_database()?;
+        let client = Client::builder().migrate(true).connect(&url).await?;
+        let raw = connect(&url).await;
+        let app = Arc::new(App {
+            url,
+            way,
+            held: Mutex::default(),
+            changed: Notify::new(),
+            orphan_ran: Mutex::default(),
+            shorts: Mutex::default(),
+        });
+        let watch = Arc::new(Watch {
+            app: app.clone(),
+            rescued: Mutex::default(),
+            troubles: Mutex::default(),
+            hold_failed: AtomicBool::new(false),
+        });
+        let orphan = client.enqueue(Orphan {}).await?.id;
+        claim_as_one_that_dies(&client).await?;
+        let held = client.enqueue(Hold {}).await?.id;
+        Ok(Self { client, raw, app, watch, held, orphan })
+    }
+
+    /// Lets a worker live through it, with work of all kinds beside the transaction.
+    async fn live_through(&self) -> Kept {
+        let worker = Worker::new(&self.client, self.app.clone())
+            .job(hold)
+            .job(run_long)
+            .job(run_short)
+            .job(run_orphan)
+            .lease(LEASE)
+            .observer(self.watch.clone());
+        let handle = worker.handle();
+        let worker = tokio::spawn(worker.run());
+        self.client.enqueue(Long {}).await?;
+        let mut left = Vec::new();
+        while !self.app.is_over() {
+            self.client.enqueue(Short {}).await?;
+            left.extend(self.shortest_other_lease().await?);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let ended = async {
+            while self.job(self.held).await.state != State::Completed {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(NEVER, ended).await?;
+        handle.stop();
+        worker.await??;
+        let worst = left.iter().min().expect("there were others");
+        assert!(*worst > 0, "the lease of another job ended {} ms before its renewal", -worst);
+        Ok(())
+    }
+
+    /// Returns what is left of the shortest lease of jobs that run meanwhile, in ms.
+    async fn shortest_other_lease(&self) -> Result<Option<i64>, tokio_postgres::Error> {
+        let sql = "SELECT min(extract(epoch FROM until - clock_timestamp()) * 1000)::bigint
+            FROM dutiful.lease WHERE type IN ('long', 'short')";
+        self.raw.query_one(sql, &[]).await.map(|row| row.get(0))
+    }
+
+    async fn job(&self, id: JobId) -> JobInfo {
+        self.client.job(id).await.expect("an answer").expect("it is on record")
+    }
+
+    /// Nothing waited for the transaction.
+    fn nobody_else_was_held_up(&self) {
+        let (began, ended) = self.app.held.lock().expect("no panic").expect("it was held");
+        let ended = ended.expect("it ended");
+        assert!(ended - began >= OPEN);
+        let orphan = self.app.orphan_ran.lock().expect("no panic").expect("the orphan ran");
+        assert!(orphan < ended, "the rescue of another job waited for the transaction");
+        let rescued: Vec<_> =
+            self.watch.rescued.lock().expect("no panic").iter().map(|fence| fence.id).collect();
+        assert_eq!(rescued, [self.orphan], "only the orphan is rescued");
+        assert_eq!(*self.watch.troubles.lock().expect("no panic"), Vec::<String>::new());
+        let shorts = self.app.shorts.lock().expect("no panic");
+        assert!(shorts.settled.len() > 20, "only {} short jobs", shorts.settled.len());
+        let slowest = shorts.returned.iter().map(|(id, returned)| {
+            let settled = shorts.settled.iter().find(|(other, _)| other == id);
+            settled.expect("each is completed").1.saturating_duration_since(*returned)
+        });
+        let slowest = slowest.max().expect("there are some");
+        assert!(slowest < END_MAX, "the end of a short job waited for {slowest:?}");
+    }
+}
+
+/// Claims what is there for a worker that renews nothing.
+async fn claim_as_one_that_dies(client: &Client) -> Kept {
+    let ask = ClaimRequest {
+        worker: WorkerId(1),
+        lanes: vec![Lane { queue: Name::new("queue", "default")?, limit: 1, at_most_once: 0 }],
+        types: Arc::new([Name::new("type", Orphan::TYPE)?].into()),
+        lease: LEASE,
+        limit: 1,
+        bytes: usize::MAX,
+        crashed: 1,
+    };
+    assert_eq!(client.store().claim(ask).await?.len(), 1);
+    Ok(())
+}
+
+async fn outcomes(way: Way) -> Result<(Lab, Vec<AttemptOutcome>), Box<dyn std::error::Error>> {
+    let lab = Lab::new(way).await?;
+    lab.live_through().await?;
+    lab.nobody_else_was_held_up();
+    let job = lab.job(lab.held).await;
+    assert_eq!((job.state, job.crashes), (State::Completed, 0));
+    let outcomes = job.attempts.iter().map(|attempt| attempt.outcome).collect();
+    lab.client.close().await?;
+    Ok((lab, outcomes))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_completion_that_commits_after_three_leases_counts() -> Kept {
+    let (_, outcomes) = outcomes(Way::Commit).await?;
+    assert_eq!(outcomes, [AttemptOutcome::Completed]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_completion_that_is_rolled_back_after_three_leases_is_a_failure() -> Kept {
+    let (lab, outcomes) = outcomes(Way::RollBack).await?;
+    assert_eq!(outcomes, [AttemptOutcome::Failed, AttemptOutcome::Completed]);
+    assert!(lab.watch.hold_failed.load(Ordering::SeqCst));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_ends_before_its_transaction_commits_is_completed_once() -> Kept {
+    let (_, outcomes) = outcomes(Way::LeaveAndCommit).await?;
+    assert_eq!(outcomes, [AttemptOutcome::Completed]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_ends_before_its_transaction_is_rolled_back_has_failed() -> Kept {
+    let (lab, outcomes) = outcomes(Way::LeaveAndRollBack).await?;
+    assert_eq!(outcomes, [AttemptOutcome::Failed, AttemptOutcome::Completed]);
+    assert!(lab.watch.hold_failed.load(Ordering::SeqCst));
+    Ok(())
+}
