@@ -17,9 +17,9 @@ use tokio_postgres::{NoTls, Row};
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
 type Kept = Result<(), Trouble>;
 
-/// Long jobs take several of these.
-const LEASE: Duration = Duration::from_secs(2);
-const LONG: Duration = Duration::from_millis(5000);
+/// Long jobs outlive two of these.
+const LEASE: Duration = Duration::from_millis(2500);
+const LONG: Duration = Duration::from_millis(5200);
 const SHORT: Duration = Duration::from_millis(5);
 /// A failed attempt is repeated after this.
 const RETRY_WAIT: Duration = Duration::from_millis(1200);
