@@ -19,6 +19,8 @@ pub struct Options {
     pub fsync: bool,
     /// Further settings of `postgresql.conf`, names and values without quotes; the last one wins.
     pub settings: Vec<(String, String)>,
+    /// What the server's processes find in their environment besides, such as another clock.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Puts a cluster into `folder/data`: that of the version, copied, so that `initdb` runs once.

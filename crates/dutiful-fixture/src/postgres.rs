@@ -40,8 +40,10 @@ impl Postgres {
         let postgres = options.version.bin()?.join("postgres");
         let owner = owner()?;
         let mut keeper = Keeper::new(owner, "INT", |folder| {
-            let mut words = as_owner(owner, &postgres);
-            words.extend(["-D".to_owned(), folder.join("data").display().to_string()]);
+            let mut words = as_owner(owner, Path::new("env"));
+            words.extend(options.environment.iter().map(|(name, value)| format!("{name}={value}")));
+            let data = folder.join("data").display().to_string();
+            words.extend([postgres.display().to_string(), "-D".to_owned(), data]);
             words
         })?;
         cluster::create(options.version, keeper.folder())?;

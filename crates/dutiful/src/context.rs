@@ -314,7 +314,7 @@ impl<A> Context<A> {
         }
         match store.once_store(key, fence, Some(result)).await? {
             Held::Yes => Ok(value),
-            Held::Lost => Err(Error::LeaseLost(fence).into()),
+            Held::Lost | Held::Locked => Err(Error::LeaseLost(fence).into()),
         }
     }
 }

@@ -35,6 +35,7 @@ impl Home {
                     version: Version::System,
                     fsync: true,
                     settings: vec![("recovery_init_sync_method".into(), "syncfs".into())],
+                    ..Options::default()
                 };
                 let server = Postgres::start(&options)?;
                 // No database of its own: recovery syncs each file of each database.

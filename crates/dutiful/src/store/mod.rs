@@ -45,6 +45,7 @@ pub trait Store: Send + Sync + 'static {
     fn claim(&self, ask: ClaimRequest) -> Reply<'_, Vec<Claimed>>;
 
     /// Writes how attempts ended, each only if its fence still holds; the answers keep the order.
+    /// Waits for no user's transaction: what one has is said to be locked.
     fn finish(&self, worker: WorkerId, ends: Vec<Finish>) -> Reply<'_, Vec<Held>>;
 
     /// Renews leases; says for each whether it is still held and whether a cancel was asked.
@@ -340,6 +341,9 @@ pub enum Held {
     Yes,
     /// It did not; nothing changed.
     Lost,
+    /// The lease is there, and somebody's open transaction has it; nothing changed. Only `finish`
+    /// says so: ask again later, for whether it will be lost is not known yet.
+    Locked,
 }
 
 /// What a handler said of its attempt since the last time it was written.

@@ -134,6 +134,8 @@ pub(super) struct Engine {
     pub(super) notes: Mutex<Vec<Note>>,
     /// Ends taken by the flush that is under way.
     pub(super) flushing: AtomicUsize,
+    /// Ends that a user's open transaction keeps from being written.
+    pub(super) locked: AtomicUsize,
     /// Rung when an end waits to be written.
     pub(super) flush: Notify,
     /// Rung when a slot or buffer became free.
@@ -184,6 +186,7 @@ impl Engine {
             ends: Mutex::default(),
             notes: Mutex::default(),
             flushing: AtomicUsize::new(0),
+            locked: AtomicUsize::new(0),
             flush: Notify::new(),
             room: Notify::new(),
             stop: control.stop.clone(),
@@ -266,7 +269,8 @@ impl Engine {
 
     /// Ends that are not yet durable.
     pub(super) fn unwritten(&self) -> usize {
-        lock(&self.ends).len() + self.flushing.load(Ordering::SeqCst)
+        let taken = self.flushing.load(Ordering::SeqCst) + self.locked.load(Ordering::SeqCst);
+        lock(&self.ends).len() + taken
     }
 
     /// Every attempt that has a handler running.

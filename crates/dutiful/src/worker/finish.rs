@@ -1,7 +1,8 @@
 //! How an attempt ended, and the one task that writes the ends of all, many in one commit.
 //!
 //! While one flush is under way the next ends gather, so the batch grows with the load and a lone
-//! end is written at once. An end stays ours, its lease renewed, until the store has answered.
+//! end is written at once. An end stays ours, its lease renewed, until the store has answered; one
+//! whose lease a user's open transaction has is asked for again, while the others go on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ use crate::telemetry::{Event, Run};
 const FLUSH_MAX: usize = 1000;
 /// After so many failures of a batch each end is tried alone, so that one cannot hold up the rest.
 const TRIES_TOGETHER: u32 = 3;
+/// How soon an end is tried again whose lease a user's transaction has.
+const LOCKED_PAUSE: Duration = Duration::from_millis(250);
 
 /// How a handler came to its end.
 pub(super) enum Ended {
@@ -227,7 +230,7 @@ fn take_batch(engine: &Engine) -> Vec<Finish> {
     batch
 }
 
-async fn write_batch(engine: &Engine, batch: Vec<Finish>) {
+async fn write_batch(engine: &Arc<Engine>, batch: Vec<Finish>) {
     let mut tries = 0;
     let mut notes = std::mem::take(&mut *lock(&engine.notes));
     loop {
@@ -259,7 +262,7 @@ async fn write_batch(engine: &Engine, batch: Vec<Finish>) {
 }
 
 /// Writes all ends that wait, once; what fails stays with its lease, as after a crash.
-pub(super) async fn write_now(engine: &Engine) -> std::result::Result<(), StoreError> {
+pub(super) async fn write_now(engine: &Arc<Engine>) -> std::result::Result<(), StoreError> {
     let batch = take_batch(engine);
     engine.flushing.store(0, Ordering::SeqCst);
     if batch.is_empty() {
@@ -276,7 +279,7 @@ pub(super) async fn write_now(engine: &Engine) -> std::result::Result<(), StoreE
     answers.map(drop)
 }
 
-async fn write_each(engine: &Engine, batch: Vec<Finish>) {
+async fn write_each(engine: &Arc<Engine>, batch: Vec<Finish>) {
     for one in batch {
         let alone = vec![one];
         let answers: std::result::Result<_, StoreError> =
@@ -293,10 +296,13 @@ async fn write_each(engine: &Engine, batch: Vec<Finish>) {
 }
 
 /// The store has answered: the leases are gone, tell everybody.
-fn settle(engine: &Engine, batch: &[Finish], answers: &[Held]) {
+fn settle(engine: &Arc<Engine>, batch: &[Finish], answers: &[Held]) {
+    let mut locked = Vec::new();
     let mut held = lock(&engine.held);
-    for one in batch {
-        if held.get(&one.fence.id).is_some_and(|ours| ours.fence == one.fence) {
+    for (at, one) in batch.iter().enumerate() {
+        if answers.get(at) == Some(&Held::Locked) {
+            locked.push(one.clone());
+        } else if held.get(&one.fence.id).is_some_and(|ours| ours.fence == one.fence) {
             held.remove(&one.fence.id);
         }
     }
@@ -304,11 +310,29 @@ fn settle(engine: &Engine, batch: &[Finish], answers: &[Held]) {
     for (one, answer) in batch.iter().zip(answers) {
         tell(engine, one, *answer);
     }
+    if !locked.is_empty() {
+        write_later(engine.clone(), locked);
+    }
+}
+
+/// Puts ends back in a while, so that none of the others waits for a user's transaction.
+fn write_later(engine: Arc<Engine>, ends: Vec<Finish>) {
+    engine.locked.fetch_add(ends.len(), Ordering::SeqCst);
+    tokio::spawn(async move {
+        tokio::time::sleep(LOCKED_PAUSE).await;
+        // The look at what is unwritten must not miss them in between.
+        let mut waiting = lock(&engine.ends);
+        engine.locked.fetch_sub(ends.len(), Ordering::SeqCst);
+        waiting.extend(ends);
+        drop(waiting);
+        engine.flush.notify_one();
+    });
 }
 
 fn tell(engine: &Engine, one: &Finish, answer: Held) {
     let counters = &engine.counters;
     let counter: &AtomicU64 = match (&one.end, answer) {
+        (_, Held::Locked) => return,
         (_, Held::Lost) => &counters.lost,
         (End::Completed(_), _) => &counters.completed,
         (End::Failed(..), _) => &counters.failed,
@@ -324,7 +348,7 @@ fn tell(engine: &Engine, one: &Finish, answer: Held) {
     let run = Run { fence: one.fence, queue: &one.queue, job_type: &one.job_type };
     let ran = one.ran;
     engine.observers.tell(&match (&one.end, answer) {
-        (_, Held::Lost) => Event::LeaseLost { run },
+        (_, Held::Lost | Held::Locked) => Event::LeaseLost { run },
         (End::Completed(_), _) => Event::Completed { run, ran },
         (End::Failed(failure, retry_in), _) => {
             Event::Failed { run, ran, failure, retry_in: *retry_in }

@@ -121,7 +121,7 @@ fn take_beats(engine: &Engine, fences: &[crate::id::Fence], beats: &[Beat], sent
     for (fence, beat) in fences.iter().zip(beats) {
         let Some(one) = held.get_mut(&fence.id).filter(|one| one.fence == *fence) else { continue };
         match beat.held {
-            Held::Yes => one.renewed = sent,
+            Held::Yes | Held::Locked => one.renewed = sent,
             Held::Lost if one.attempt.is_some() => lost.extend(one.attempt.clone()),
             // It waits for a slot, which finds out so; or for its end to be written.
             Held::Lost => {

@@ -1,8 +1,9 @@
 //! Writes how attempts ended: one statement for each kind of end in the batch, each naming the
 //! whole fence of every attempt.
 //!
-//! A lease that a user's own transaction holds is passed over and asked for again; an answer that
-//! got lost is looked for in the records, so that what was written counts as written.
+//! A lease that somebody holds for a moment is passed over and asked for again; one that a user's
+//! own transaction keeps is said to be locked, so that no other end waits for that transaction. An
+//! answer that got lost is looked for in the records, so that what was written counts as written.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ use crate::store::{DeadReason, End, Finish, Held};
 
 /// A lease that somebody holds is asked for again after this while …
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
-/// … and so often; the caller tries again after that.
-const LOCKED_TRIES: u32 = 500;
+/// … and so often; after that it is a user's transaction, of which nobody knows how long it takes.
+const LOCKED_TRIES: u32 = 3;
 /// How often a batch is written again whose outcome is unknown.
 const UNKNOWN_TRIES: u32 = 5;
 
@@ -92,7 +93,7 @@ impl Db {
                 open = locked.into_iter().map(|at| open[at]).collect();
                 tries += 1;
                 if tries > LOCKED_TRIES {
-                    break;
+                    open.drain(..).for_each(|at| held[at] = Held::Locked);
                 }
                 if !open.is_empty() {
                     tokio::time::sleep(LOCKED_PAUSE).await;

@@ -41,7 +41,7 @@ const LOOK_ROWS: usize = 2000;
 /// … and takes in every lane from which so many were.
 const ALONG_ROWS: usize = 500;
 /// A search is due this often …
-const SEARCH_EVERY: Duration = Duration::from_secs(5);
+const SEARCH_EVERY: Duration = Duration::from_secs(3);
 /// … or after so many times as long as the last one took.
 const SEARCH_REST: u32 = 50;
 /// Most lanes of a queue that have a floor; the others are read from their start.
