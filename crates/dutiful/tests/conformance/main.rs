@@ -10,6 +10,7 @@ stores! {
     file: crate::harness::file,
     memory: crate::harness::memory,
     postgres: crate::harness::postgres,
+    postgres_18: crate::runtime_role::postgres_18,
 }
 
 mod abdicate;
@@ -54,6 +55,7 @@ mod rescue;
 mod restore;
 mod result;
 mod retry;
+mod runtime_role;
 mod show;
 mod stats;
 mod types;

@@ -194,10 +194,13 @@ fn script(
 
 /// Puts a file that is no statement of a verb into a schema.
 fn in_schema(sql: &str, schema: &str) -> String {
-    let sql = placed(sql, schema);
-    [" ", ";", "\n"].iter().fold(sql, |sql, end| {
-        sql.replace(&format!("SCHEMA dutiful{end}"), &format!("SCHEMA \"{schema}\"{end}"))
-    })
+    let named = ["SCHEMA", "EXISTS"].iter().flat_map(|word| {
+        [" ", ";", "\n"].map(|end| {
+            let ours = format!("{word} \"{schema}\"{end}");
+            (format!("{word} dutiful{end}"), ours)
+        })
+    });
+    named.fold(placed(sql, schema), |sql, (dutiful, ours)| sql.replace(&dutiful, &ours))
 }
 
 /// A number that tells texts apart (FNV-1a); not for secrets.
@@ -234,6 +237,18 @@ fn lock_number(schema: &str) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_file_names_another_schema_than_the_one_asked_for() {
+        let files = VERSIONS.iter().flat_map(|(up, down)| [*up, *down]);
+        for file in files.chain([ROLES]) {
+            let sql = in_schema(file, "jobs");
+            let code = sql.lines().filter(|line| !line.trim_start().starts_with("--"));
+            let left: Vec<_> = code.filter(|line| line.contains("dutiful")).collect();
+            let roles = left.iter().all(|line| !line.replace("dutiful_", "").contains("dutiful"));
+            assert!(roles, "{left:?}");
+        }
+    }
 
     #[test]
     fn functions_of_a_newer_program_are_known_by_their_mark() {
