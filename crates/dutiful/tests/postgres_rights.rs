@@ -1,6 +1,6 @@
 //! What each of the three roles on Postgres may not do: the runtime changes no table and sees no
-//! other schema, the producer enqueues and does nothing else. (That the runtime can do every verb is
-//! shown by `conformance`, which runs as that role.)
+//! other schema, the producer enqueues and does nothing else. (That the runtime can do every verb
+//! is shown by `conformance`, which runs as that role.)
 #![cfg(feature = "postgres")]
 
 use dutiful::store::{ClaimRequest, Lane};

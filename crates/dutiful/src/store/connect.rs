@@ -72,7 +72,10 @@ pub(crate) async fn restore(
         }
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => Err(super::postgres::no_restore()),
-        _ => Err(unknown(url)),
+        _ => {
+            let _ = (backup, over, clock);
+            Err(unknown(url))
+        }
     }
 }
 

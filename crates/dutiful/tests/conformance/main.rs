@@ -2,6 +2,7 @@
 //!
 //! A new store is one line in `stores!`. A promise is a function listed in `promises!` at the top
 //! of its file; what is not listed is dead code, which the compiler reports.
+#![cfg(feature = "sqlite")]
 
 #[macro_use]
 mod harness;

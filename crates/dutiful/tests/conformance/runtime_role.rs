@@ -1,5 +1,5 @@
-//! The newest Postgres, as a role that may work and change no table, with a trap in its way: another
-//! schema's functions and operators come first in its search path, and none of them may be called.
+//! The newest Postgres, as a role that may work and change no table, with a trap in its way: in its
+//! search path another schema comes first, none of whose functions and operators may be called.
 
 use std::sync::Once;
 

@@ -1,4 +1,5 @@
 //! Workers as programs run them: handlers, decisions, queues, exactly-once effects, and the end.
+#![cfg(feature = "sqlite")]
 
 #[macro_use]
 mod watch;
