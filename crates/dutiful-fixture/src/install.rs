@@ -27,6 +27,11 @@ pub enum Version {
 }
 
 impl Version {
+    /// Says whether it is on this machine.
+    pub fn is_installed(self) -> bool {
+        self.bin().is_ok()
+    }
+
     /// Finds the folder with `postgres` and `initdb`.
     pub(crate) fn bin(self) -> Result<PathBuf> {
         let (variable, usual) = match self {

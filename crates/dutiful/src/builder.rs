@@ -45,6 +45,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Makes this the program of a version to come, for the tests of upgrades: it knows these
+    /// versions of the schema in Postgres beyond ours, each up and down, in SQL that writes
+    /// `dutiful.` before our names.
+    #[doc(hidden)]
+    pub fn further_versions(mut self, further: &'static [(&'static str, &'static str)]) -> Self {
+        self.opening.further = further;
+        self
+    }
+
     /// Takes the time from this clock; for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;

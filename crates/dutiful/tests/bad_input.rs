@@ -1,4 +1,5 @@
 //! What is refused at the door: a typed error that says what to do, and nothing half-written.
+#![cfg(all(feature = "postgres", feature = "sqlite"))]
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

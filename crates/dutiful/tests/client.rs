@@ -1,5 +1,6 @@
 //! The client as programs use it: every setting arrives, many jobs at once, changes by id, and the
 //! forms for transactions and for programs without a runtime.
+#![cfg(feature = "sqlite")]
 
 use std::time::{Duration, SystemTime};
 

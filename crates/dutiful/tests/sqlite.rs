@@ -1,5 +1,6 @@
 //! What the embedded store promises beyond the seam: a private, durable file, group commit, a full
 //! disk survived, several programs on one file, and a start after a crash.
+#![cfg(feature = "sqlite")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! Backups of a file under load, and restores into the place of a store that somebody still uses.
+#![cfg(feature = "sqlite")]
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

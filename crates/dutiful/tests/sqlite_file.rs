@@ -1,5 +1,6 @@
 //! The embedded store's file among others: locks kept, many openers at once, a file taken away, and
 //! transactions of the user's own that cannot go on.
+#![cfg(feature = "sqlite")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
 //! The testing kit, as users use it: single steps, time that passes when told to, planned faults.
+#![cfg(feature = "sqlite")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

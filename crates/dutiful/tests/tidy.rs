@@ -179,7 +179,7 @@ fn the_verb_table_has_no_hole() {
     };
     let store = Source::new("store/mod.rs", &read("crates/dutiful/src/store/mod.rs"));
     let mut conformance = stems("tests/conformance", ".rs");
-    conformance.retain(|stem| !["main", "mod", "harness"].contains(&stem.as_str()));
+    conformance.retain(|stem| !["main", "mod", "harness", "runtime_role"].contains(&stem.as_str()));
     let verbs = table::verbs(&store.code);
     assert!(verbs.len() > 10, "the methods of `trait Store` were not found: {verbs:?}");
     let house = table::House { verbs, sql: stems("/sql", ".sql"), conformance };

@@ -17,6 +17,8 @@ pub(crate) struct Opening {
     pub(crate) migrate: bool,
     /// Take the schema of a server's store as it is, or is not.
     pub(crate) as_it_is: bool,
+    /// Versions of a server's schema, (up, down), that follow the newest one of this program.
+    pub(crate) further: &'static [(&'static str, &'static str)],
 }
 
 /// Opens the store that the URL names; blocking work happens on a thread of its own.
@@ -39,7 +41,7 @@ pub(crate) async fn connect(
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => {
             use super::postgres::Preparation;
-            let store = super::postgres::PostgresStore::open(url, clock).await?;
+            let store = super::postgres::PostgresStore::open(url, clock, opening.further).await?;
             store
                 .prepare(match opening {
                     Opening { as_it_is: true, .. } => Preparation::Leave,
@@ -70,7 +72,10 @@ pub(crate) async fn restore(
         }
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => Err(super::postgres::no_restore()),
-        _ => Err(unknown(url)),
+        _ => {
+            let _ = (backup, over, clock);
+            Err(unknown(url))
+        }
     }
 }
 

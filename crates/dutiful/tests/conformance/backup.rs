@@ -114,7 +114,7 @@ async fn a_store_without_a_file_says_that_it_cannot(lab: Lab) -> Kept {
     let (_dir, to) = place();
     let error = lab.store.backup(to).await.expect_err("it cannot");
     assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
-    let advice = if lab.name == "postgres" { "pg_dump" } else { "in a file" };
+    let advice = if lab.on_postgres() { "pg_dump" } else { "in a file" };
     assert!(error.to_string().contains(advice), "{error}");
     Ok(())
 }

@@ -114,7 +114,7 @@ async fn queue_names_are_compared_byte_by_byte(lab: Lab) -> Kept {
 }
 
 async fn a_crowd_of_at_most_once_jobs_is_not_walked_to_its_end(lab: Lab) -> Kept {
-    if lab.name == "postgres" {
+    if lab.on_postgres() {
         skip!(lab, "a claim holds nobody up there, so it may walk on to what it can take");
     }
     let once = || Record { delivery: Delivery::AtMostOnce, ..job() };
@@ -138,7 +138,7 @@ async fn a_crowd_of_crashed_jobs_makes_room_for_others(lab: Lab) -> Kept {
     while !lab.rescue(0).await.is_empty() {}
     let sane = lab.put(3).await;
     let with = |crashed| ClaimRequest { crashed, ..lab.ask(10) };
-    if lab.name != "postgres" {
+    if !lab.on_postgres() {
         let first = lab.store.claim(with(0)).await?;
         assert!(first.is_empty(), "it would hold the write lock all the way");
     }

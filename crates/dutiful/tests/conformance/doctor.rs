@@ -53,12 +53,12 @@ async fn a_sound_store_with_a_worker_has_nothing_bad(lab: Lab) -> Kept {
         // What this machine's disk is like is not the store's doing.
         let of_disk = ["disk", "file_system"].contains(&one.check);
         let of_memory = lab.name == "memory" && one.check == "durability";
-        let of_server = lab.name == "postgres" && OF_SERVER.contains(&one.check);
+        let of_server = lab.on_postgres() && OF_SERVER.contains(&one.check);
         assert!(one.verdict == Verdict::Ok || of_disk || of_memory || of_server, "{one:?}");
     }
-    let own: &[_] = match lab.name {
-        "postgres" => &["functions", "grants", "unlogged", "partitions", "pooler"],
-        _ => &["durability", "file_system", "integrity"],
+    let own: &[_] = match lab.on_postgres() {
+        true => &["functions", "grants", "unlogged", "partitions", "pooler"],
+        false => &["durability", "file_system", "integrity"],
     };
     for check in ["library", "schema", "clock"].iter().chain(own) {
         assert!(found.iter().any(|one| one.check == *check), "nothing was said about {check}");
@@ -73,7 +73,7 @@ async fn a_full_look_counts_the_places_of_each_job(lab: Lab) -> Kept {
     let found = lab.store.doctor(true).await?;
     let places = found.iter().find(|one| one.check == "places").expect("they are counted");
     assert_eq!(places.verdict, Verdict::Ok, "{places:?}");
-    if lab.name == "postgres" {
+    if lab.on_postgres() {
         skip!(lab, "a server checks its pages itself");
     }
     let whole = found.iter().find(|one| one.check == "integrity").expect("it is checked");

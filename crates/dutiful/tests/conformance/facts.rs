@@ -11,7 +11,7 @@ promises![
 async fn names_the_store_its_version_and_place(lab: Lab) -> Kept {
     let facts = lab.store.facts();
     let version: Vec<u32> = facts.version.split(['.', ' ']).map_while(|n| n.parse().ok()).collect();
-    if lab.name == "postgres" {
+    if lab.on_postgres() {
         assert_eq!(facts.store, "postgres");
         assert!(version >= vec![13], "{}", facts.version);
         assert!(facts.place.contains("127.0.0.1:"), "{}", facts.place);
@@ -39,8 +39,8 @@ async fn a_file_survives_power_loss_and_says_so(lab: Lab) -> Kept {
 
 async fn the_store_is_found_behind_the_seam(lab: Lab) -> Kept {
     let store = lab.store.as_any();
-    match lab.name {
-        "postgres" => assert!(store.is::<dutiful::store::postgres::PostgresStore>()),
+    match lab.on_postgres() {
+        true => assert!(store.is::<dutiful::store::postgres::PostgresStore>()),
         _ => assert!(store.is::<dutiful::store::sqlite::SqliteStore>()),
     }
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! A new store is one line in `stores!`. A promise is a function listed in `promises!` at the top
 //! of its file; what is not listed is dead code, which the compiler reports.
+#![cfg(feature = "sqlite")]
 
 #[macro_use]
 mod harness;
@@ -10,6 +11,7 @@ stores! {
     file: crate::harness::file,
     memory: crate::harness::memory,
     postgres: crate::harness::postgres,
+    postgres_18: crate::runtime_role::postgres_18,
 }
 
 mod abdicate;
@@ -54,6 +56,7 @@ mod rescue;
 mod restore;
 mod result;
 mod retry;
+mod runtime_role;
 mod show;
 mod stats;
 mod types;

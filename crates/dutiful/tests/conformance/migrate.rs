@@ -49,6 +49,9 @@ async fn every_version_but_the_first_step_keeps_the_jobs(lab: Lab) -> Kept {
 }
 
 async fn down_to_nothing_and_up_again_works(lab: Lab) -> Kept {
+    if lab.name == "postgres_18" {
+        skip!(lab, "its role may not change tables");
+    }
     let id = lab.in_state(State::Completed).await;
     let newest = lab.store.migrate(None).await?.to;
     let down = lab.store.migrate(Some(0)).await?;

@@ -126,7 +126,7 @@ async fn sweep(lab: &Lab) -> Result<usize, StoreError> {
 }
 
 async fn patience_gives_the_owner_its_turn(lab: Lab) -> Kept {
-    if lab.name == "postgres" {
+    if lab.on_postgres() {
         skip!(lab, "rescuer and owner reach the same server, so a lease that ended is over");
     }
     let active = lab.active().await;
@@ -141,7 +141,7 @@ async fn patience_gives_the_owner_its_turn(lab: Lab) -> Kept {
 }
 
 async fn a_beat_between_two_sweeps_saves_the_lease(lab: Lab) -> Kept {
-    if lab.name == "postgres" {
+    if lab.on_postgres() {
         skip!(lab, "rescuer and owner reach the same server, so a lease that ended is over");
     }
     let active = lab.active().await;
@@ -159,7 +159,7 @@ async fn a_beat_between_two_sweeps_saves_the_lease(lab: Lab) -> Kept {
 }
 
 async fn a_beat_counts_though_no_sweep_saw_the_lease_held(lab: Lab) -> Kept {
-    if lab.name == "postgres" {
+    if lab.on_postgres() {
         skip!(lab, "rescuer and owner reach the same server, so a lease that ended is over");
     }
     let active = lab.active().await;

@@ -141,7 +141,7 @@ async fn jobs_of_all_states_are_as_they_were(lab: Lab) -> Kept {
 }
 
 async fn a_server_says_what_restores_it(lab: Lab) -> Kept {
-    if lab.name != "postgres" {
+    if !lab.on_postgres() {
         skip!(lab, "it is no server");
     }
     let backup = std::path::Path::new("jobs.dump");

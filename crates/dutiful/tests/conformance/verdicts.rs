@@ -194,7 +194,7 @@ async fn workers_may_have_any_name(lab: Lab) -> Kept {
         assert_eq!(done.completed, 1, "a worker named {text:?}");
         let name = lab.show(id).await.attempts[0].worker_name.clone();
         // Postgres keeps no NUL in a text.
-        let kept = if lab.name == "postgres" { text.replace('\0', "\u{fffd}") } else { text };
+        let kept = if lab.on_postgres() { text.replace('\0', "\u{fffd}") } else { text };
         assert_eq!(name, Some(kept));
         lab.store.stats().await?;
     }

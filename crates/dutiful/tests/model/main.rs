@@ -13,6 +13,7 @@
 //! DUTIFUL_MODEL_HISTORIES=100000 cargo test -p dutiful --all-features --test model
 //! DUTIFUL_MODEL_SEED=7 DUTIFUL_MODEL_HISTORIES=1 cargo test -p dutiful --all-features --test model
 //! ```
+#![cfg(feature = "sqlite")]
 
 mod campaign;
 mod chance;

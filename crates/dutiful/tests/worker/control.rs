@@ -7,7 +7,14 @@ use std::time::Duration;
 use dutiful::{Client, Context, Error, State, Worker, WorkerHandle};
 use tokio::sync::Semaphore;
 
-use crate::watch::{Kept, Task, Watch, memory, show, soon};
+use crate::watch::{Kept, Task, Watch, show, soon};
+
+promises![
+    a_quiet_worker_ends_what_it_runs_and_claims_nothing_until_it_resumes,
+    a_quiet_worker_stops_when_it_is_told_to,
+    more_slots_are_used_at_once_and_fewer_end_nothing,
+    slots_that_cannot_be_are_refused,
+];
 
 /// A worker whose handlers wait for permits, and how many of them run.
 struct Gate {
@@ -49,9 +56,10 @@ async fn ended(handle: WorkerHandle, running: Running) -> dutiful::Report {
 
 type Running = tokio::task::JoinHandle<Result<dutiful::Report, Error>>;
 
-#[tokio::test]
-async fn a_quiet_worker_ends_what_it_runs_and_claims_nothing_until_it_resumes() -> Kept {
-    let (client, gate, watch) = (memory().await, Gate::new(), Watch::new());
+async fn a_quiet_worker_ends_what_it_runs_and_claims_nothing_until_it_resumes(
+    client: Client,
+) -> Kept {
+    let (gate, watch) = (Gate::new(), Watch::new());
     enqueue(&client, 1).await?;
     let worker = gate.worker(&client, 5).observer(watch.clone());
     let handle = worker.handle();
@@ -87,9 +95,8 @@ async fn until_registered_quiet(client: &Client, quiet: bool) {
     soon("the worker's card", told).await;
 }
 
-#[tokio::test]
-async fn a_quiet_worker_stops_when_it_is_told_to() -> Kept {
-    let (client, gate) = (memory().await, Gate::new());
+async fn a_quiet_worker_stops_when_it_is_told_to(client: Client) -> Kept {
+    let gate = Gate::new();
     let worker = gate.worker(&client, 5).until_empty(true);
     let handle = worker.handle();
     handle.quiet();
@@ -103,9 +110,8 @@ async fn a_quiet_worker_stops_when_it_is_told_to() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn more_slots_are_used_at_once_and_fewer_end_nothing() -> Kept {
-    let (client, gate, watch) = (memory().await, Gate::new(), Watch::new());
+async fn more_slots_are_used_at_once_and_fewer_end_nothing(client: Client) -> Kept {
+    let (gate, watch) = (Gate::new(), Watch::new());
     enqueue(&client, 40).await?;
     let worker = gate.worker(&client, 2).observer(watch.clone());
     let handle = worker.handle();
@@ -133,9 +139,7 @@ async fn more_slots_are_used_at_once_and_fewer_end_nothing() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn slots_that_cannot_be_are_refused() -> Kept {
-    let client = memory().await;
+async fn slots_that_cannot_be_are_refused(client: Client) -> Kept {
     let id = client.enqueue(Task { n: 1 }).await?.id;
     let handle = Gate::new().worker(&client, 1).handle();
     assert!(matches!(handle.set_slots("a b", 1), Err(Error::InvalidJob(_))));

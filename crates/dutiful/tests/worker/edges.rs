@@ -4,19 +4,25 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dutiful::{Context, Error, Event, Observer, Result, State, Worker};
+use dutiful::{Client, Context, Error, Event, Observer, Result, State, Worker};
 use tokio::sync::Semaphore;
 
 use crate::watch::*;
+
+promises![
+    a_full_queue_beside_an_idle_one_goes_on_as_soon_as_a_slot_is_free,
+    an_observer_that_panics_stops_nobody,
+    a_panic_while_a_stopped_handler_is_dropped_costs_no_slot,
+    settings_that_time_cannot_hold_are_refused,
+    a_worker_that_is_dropped_gives_its_jobs_back,
+];
 
 async fn wait_at_gate(_: Task, cx: Context<Semaphore>) -> Result<()> {
     let _open = cx.app.acquire().await?;
     Ok(())
 }
 
-#[tokio::test]
-async fn a_full_queue_beside_an_idle_one_goes_on_as_soon_as_a_slot_is_free() -> Kept {
-    let client = memory().await;
+async fn a_full_queue_beside_an_idle_one_goes_on_as_soon_as_a_slot_is_free(client: Client) -> Kept {
     for n in 0..8 {
         client.enqueue(Task { n }).queue("busy").await?;
     }
@@ -46,9 +52,8 @@ impl Observer for Touchy {
     }
 }
 
-#[tokio::test]
-async fn an_observer_that_panics_stops_nobody() -> Kept {
-    let (client, watch) = (memory().await, Watch::new());
+async fn an_observer_that_panics_stops_nobody(client: Client) -> Kept {
+    let watch = Watch::new();
     client.enqueue_all((0..5).map(|n| Task { n })).await?;
     let worker = Worker::new(&client, ()).job(async |_: Task, _: Context<()>| Ok(()));
     let worker = worker.observer(Arc::new(Touchy)).observer(watch.clone()).until_empty(true);
@@ -65,9 +70,8 @@ impl Drop for Bomb {
     }
 }
 
-#[tokio::test]
-async fn a_panic_while_a_stopped_handler_is_dropped_costs_no_slot() -> Kept {
-    let (client, watch) = (memory().await, Watch::new());
+async fn a_panic_while_a_stopped_handler_is_dropped_costs_no_slot(client: Client) -> Kept {
+    let watch = Watch::new();
     let first = client.enqueue(Task { n: 1 }).await?.id;
     client.enqueue(Task { n: 2 }).await?;
     let handler = async |task: Task, _: Context<()>| -> Result<()> {
@@ -89,9 +93,7 @@ async fn a_panic_while_a_stopped_handler_is_dropped_costs_no_slot() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn settings_that_time_cannot_hold_are_refused() {
-    let client = memory().await;
+async fn settings_that_time_cannot_hold_are_refused(client: Client) -> Kept {
     let worker = || Worker::new(&client, ()).job(async |_: Task, _: Context<()>| Ok(()));
     let refused = [
         worker().poll(Duration::ZERO),
@@ -103,11 +105,11 @@ async fn settings_that_time_cannot_hold_are_refused() {
         let ended = worker.run_until(std::future::ready(())).await;
         assert!(matches!(ended, Err(Error::Worker(_))), "{ended:?}");
     }
+    Ok(())
 }
 
-#[tokio::test]
-async fn a_worker_that_is_dropped_gives_its_jobs_back() -> Kept {
-    let (client, watch) = (memory().await, Watch::new());
+async fn a_worker_that_is_dropped_gives_its_jobs_back(client: Client) -> Kept {
+    let watch = Watch::new();
     let id = client.enqueue(Task { n: 1 }).await?.id;
     let worker = Worker::new(&client, Semaphore::new(0)).job(wait_at_gate).observer(watch.clone());
     tokio::select! {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dutiful::{
-    AttemptOutcome, Completed, Context, Delivery, Error, HandlerError, Job, JobId, Result, State,
-    StoreError, Worker,
+    AttemptOutcome, Client, Completed, Context, Delivery, Error, HandlerError, Job, JobId, Result,
+    State, StoreError, Worker,
 };
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::watch::*;
+
+promises![a_remembered_effect_runs_once_over_all_attempts, an_effect_that_failed_is_run_again,];
 
 #[derive(Serialize, Deserialize)]
 struct Charge {
@@ -192,9 +194,7 @@ async fn a_completion_in_another_database_is_refused() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_remembered_effect_runs_once_over_all_attempts() -> Kept {
-    let client = memory().await;
+async fn a_remembered_effect_runs_once_over_all_attempts(client: Client) -> Kept {
     let id = client.enqueue(Task { n: 7 }).await?.id;
     let diary = Diary::new();
     let handler = async |task: Task, cx: Context<Arc<Diary>>| -> Result<i64> {
@@ -221,9 +221,7 @@ async fn a_remembered_effect_runs_once_over_all_attempts() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn an_effect_that_failed_is_run_again() -> Kept {
-    let client = memory().await;
+async fn an_effect_that_failed_is_run_again(client: Client) -> Kept {
     client.enqueue(Task { n: 7 }).await?;
     let handler = async |_: Task, cx: Context<()>| -> Result<()> {
         let hour = Duration::from_secs(3600);

@@ -11,6 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::watch::*;
 
+promises![
+    each_type_runs_its_own_handler,
+    a_handler_sees_its_attempt_and_the_application,
+    types_that_nobody_here_knows_are_left_alone,
+    a_panic_is_caught_with_its_message_and_place,
+    a_timeout_ends_the_future_and_is_charged,
+    a_handler_that_never_yields_loses_its_slot_and_blocks_nobody on 3,
+    a_payload_that_does_not_fit_is_a_failure_like_others,
+    jobs_of_a_handler_inherit_its_correlation_and_trace,
+    workers_that_cannot_work_are_refused,
+];
+
 #[derive(Serialize, Deserialize)]
 struct Report {
     year: u16,
@@ -26,9 +38,7 @@ fn raw_type() -> TypeDefaults {
     TypeDefaults::unknown(name)
 }
 
-#[tokio::test]
-async fn each_type_runs_its_own_handler() -> Kept {
-    let client = memory().await;
+async fn each_type_runs_its_own_handler(client: Client) -> Kept {
     let task = client.enqueue(Task { n: 7 }).await?.id;
     let report = client.enqueue(Report { year: 2026 }).await?.id;
     let script = client.enqueue_raw("script", " [1, 2] ").await?.id;
@@ -50,9 +60,7 @@ async fn each_type_runs_its_own_handler() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_handler_sees_its_attempt_and_the_application() -> Kept {
-    let client = memory().await;
+async fn a_handler_sees_its_attempt_and_the_application(client: Client) -> Kept {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let enqueue = client.enqueue(Task { n: 7 }).queue("q").max_attempts(9).group("g");
     let id = enqueue.correlation_id("order 7").trace_parent(trace).await?.id;
@@ -77,9 +85,7 @@ async fn a_handler_sees_its_attempt_and_the_application() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn types_that_nobody_here_knows_are_left_alone() -> Kept {
-    let client = memory().await;
+async fn types_that_nobody_here_knows_are_left_alone(client: Client) -> Kept {
     let foreign = client.enqueue_raw("foreign", "{}").await?.id;
     client.enqueue(Task { n: 1 }).await?;
     let worker = Worker::new(&client, ()).job(async |_: Task, _: Context<()>| Ok(()));
@@ -90,9 +96,7 @@ async fn types_that_nobody_here_knows_are_left_alone() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_panic_is_caught_with_its_message_and_place() -> Kept {
-    let client = memory().await;
+async fn a_panic_is_caught_with_its_message_and_place(client: Client) -> Kept {
     let at_once = client.enqueue(Task { n: 1 }).max_attempts(1).await?.id;
     let later = client.enqueue(Task { n: 2 }).max_attempts(1).await?.id;
     let blocking = client.enqueue(Report { year: 1 }).max_attempts(1).await?.id;
@@ -130,9 +134,7 @@ impl Drop for Dropped {
     }
 }
 
-#[tokio::test]
-async fn a_timeout_ends_the_future_and_is_charged() -> Kept {
-    let client = memory().await;
+async fn a_timeout_ends_the_future_and_is_charged(client: Client) -> Kept {
     let enqueue = client.enqueue(Task { n: 1 }).timeout(Duration::from_millis(50));
     let id = enqueue.max_attempts(1).await?.id;
     let diary = Diary::new();
@@ -149,9 +151,7 @@ async fn a_timeout_ends_the_future_and_is_charged() -> Kept {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_handler_that_never_yields_loses_its_slot_and_blocks_nobody() -> Kept {
-    let client = memory().await;
+async fn a_handler_that_never_yields_loses_its_slot_and_blocks_nobody(client: Client) -> Kept {
     let (watch, (open, gate)) = (Watch::new(), std::sync::mpsc::channel::<()>());
     let gate = std::sync::Mutex::new(gate);
     let short = Duration::from_millis(50);
@@ -173,9 +173,7 @@ async fn a_handler_that_never_yields_loses_its_slot_and_blocks_nobody() -> Kept 
     Ok(())
 }
 
-#[tokio::test]
-async fn a_payload_that_does_not_fit_is_a_failure_like_others() -> Kept {
-    let client = memory().await;
+async fn a_payload_that_does_not_fit_is_a_failure_like_others(client: Client) -> Kept {
     let id = client.enqueue_raw("task", "{\"n\":\"seven\"}").max_attempts(1).await?.id;
     let worker = Worker::new(&client, ()).job(async |_: Task, _: Context<()>| Ok(()));
     soon("its end", worker.until_empty(true).run()).await?;
@@ -185,9 +183,7 @@ async fn a_payload_that_does_not_fit_is_a_failure_like_others() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn jobs_of_a_handler_inherit_its_correlation_and_trace() -> Kept {
-    let client = memory().await;
+async fn jobs_of_a_handler_inherit_its_correlation_and_trace(client: Client) -> Kept {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let root = client.enqueue(Task { n: 1 }).trace_parent(trace).await?.id;
     let named = client.enqueue(Report { year: 1 }).correlation_id("order 7").await?.id;
@@ -214,8 +210,7 @@ async fn jobs_of_a_handler_inherit_its_correlation_and_trace() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn workers_that_cannot_work_are_refused() {
+async fn workers_that_cannot_work_are_refused(client: Client) -> Kept {
     async fn refused(worker: Worker<()>) -> String {
         match worker.until_empty(true).run().await {
             Err(Error::Worker(why)) => why,
@@ -226,7 +221,6 @@ async fn workers_that_cannot_work_are_refused() {
     async fn nothing(_: Task, _: Context<()>) -> Result<()> {
         Ok(())
     }
-    let client = memory().await;
     let new = |client: &Client| Worker::new(client, ()).job(nothing);
     assert!(refused(Worker::new(&client, ())).await.contains("no handler"));
     assert!(refused(new(&client).job(nothing)).await.contains("two handlers"));
@@ -236,4 +230,5 @@ async fn workers_that_cannot_work_are_refused() {
     assert!(refused(new(&client).queue("no good", 1)).await.contains("queue"));
     assert!(refused(new(&client).slots(0)).await.contains("slots"));
     assert!(refused(new(&client).lease(Duration::from_millis(1))).await.contains("lease"));
+    Ok(())
 }

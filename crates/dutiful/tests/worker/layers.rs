@@ -5,7 +5,13 @@ use std::time::Duration;
 
 use dutiful::{Answer, Client, Context, HandlerError, InvalidJob, NewJob, State, Worker};
 
-use crate::watch::{Kept, Shop, Task, memory, show, soon};
+use crate::watch::{Kept, Shop, Task, show, soon};
+
+promises![
+    layers_stand_around_each_other_and_around_every_kind_of_handler,
+    a_layer_can_answer_in_place_of_the_handler_and_change_its_answer,
+    a_panic_in_a_layer_fails_the_attempt_and_no_other,
+];
 
 #[derive(Clone, Default)]
 struct Steps(Arc<Mutex<Vec<String>>>);
@@ -20,14 +26,13 @@ impl Steps {
     }
 }
 
-#[tokio::test]
-async fn layers_stand_around_each_other_and_around_every_kind_of_handler() -> Kept {
+async fn layers_stand_around_each_other_and_around_every_kind_of_handler(client: Client) -> Kept {
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Blocks;
     impl dutiful::Job for Blocks {
         const TYPE: &'static str = "blocks";
     }
-    let (client, steps) = (memory().await, Steps::default());
+    let steps = Steps::default();
     let layer = |name: &'static str| {
         let steps = steps.clone();
         move |cx: Context<Steps>, next: dutiful::Next| {
@@ -74,9 +79,7 @@ async fn layers_stand_around_each_other_and_around_every_kind_of_handler() -> Ke
     Ok(())
 }
 
-#[tokio::test]
-async fn a_layer_can_answer_in_place_of_the_handler_and_change_its_answer() -> Kept {
-    let client = memory().await;
+async fn a_layer_can_answer_in_place_of_the_handler_and_change_its_answer(client: Client) -> Kept {
     let refused = client.enqueue(Task { n: -1 }).await?.id;
     let saved = client.enqueue(Task { n: 0 }).await?.id;
     let worker = Worker::new(&client, ())
@@ -101,9 +104,7 @@ async fn a_layer_can_answer_in_place_of_the_handler_and_change_its_answer() -> K
     Ok(())
 }
 
-#[tokio::test]
-async fn a_panic_in_a_layer_fails_the_attempt_and_no_other() -> Kept {
-    let client = memory().await;
+async fn a_panic_in_a_layer_fails_the_attempt_and_no_other(client: Client) -> Kept {
     let id = client.enqueue(Task { n: 1 }).max_attempts(1).await?.id;
     let fine = client.enqueue(Task { n: 2 }).priority(99).await?.id;
     let worker = Worker::new(&client, ())

@@ -1,4 +1,13 @@
 //! Workers as programs run them: handlers, decisions, queues, exactly-once effects, and the end.
+#![cfg(feature = "sqlite")]
+
+#[macro_use]
+mod watch;
+
+stores! {
+    memory: crate::watch::memory,
+    postgres: crate::watch::postgres,
+}
 
 mod backoff;
 mod clock;
@@ -12,4 +21,3 @@ mod outcomes;
 mod queues;
 mod speak;
 mod stop;
-mod watch;

@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::watch::*;
 
+promises![
+    an_at_most_once_job_runs_once_even_if_it_fails,
+    results_that_are_too_large_are_refused_and_not_retried,
+];
+
 /// 2026-11-23T18:00:00Z.
 const START: Timestamp = Timestamp::from_us(1_795_456_800_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -143,9 +148,7 @@ impl Job for Ping {
     const DELIVERY: Delivery = Delivery::AtMostOnce;
 }
 
-#[tokio::test]
-async fn an_at_most_once_job_runs_once_even_if_it_fails() -> Kept {
-    let client = memory().await;
+async fn an_at_most_once_job_runs_once_even_if_it_fails(client: Client) -> Kept {
     let id = client.enqueue(Ping {}).await?.id;
     let diary = Diary::new();
     let handler = async |_: Ping, cx: Context<Arc<Diary>>| -> Result<()> {
@@ -190,9 +193,7 @@ async fn an_observer_hears_the_life_of_a_job_in_order() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn results_that_are_too_large_are_refused_and_not_retried() -> Kept {
-    let client = memory().await;
+async fn results_that_are_too_large_are_refused_and_not_retried(client: Client) -> Kept {
     let id = client.enqueue(Task { n: 1 }).await?.id;
     let handler = async |_: Task, _: Context<()>| Ok("x".repeat(100_000));
     let worker = Worker::new(&client, ()).job(handler).until_empty(true);

@@ -4,14 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use dutiful::{Context, Result, Worker};
+use dutiful::{Client, Context, Result, Worker};
 use tokio::sync::Semaphore;
 
 use crate::watch::*;
 
-#[tokio::test]
-async fn a_flood_in_one_queue_does_not_block_another() -> Kept {
-    let client = memory().await;
+promises![
+    a_flood_in_one_queue_does_not_block_another,
+    a_free_slot_takes_what_comes_while_others_run,
+    a_queue_never_runs_more_jobs_than_it_has_slots on 2,
+    the_slots_of_all_queues_together_have_a_limit_too on 2,
+    strict_order_empties_the_first_queue_first,
+    weights_share_the_slots_without_starving_anybody,
+    one_slot_runs_by_priority_and_then_by_time,
+    a_paused_queue_waits_for_its_resume,
+];
+
+async fn a_flood_in_one_queue_does_not_block_another(client: Client) -> Kept {
     struct App {
         gate: Semaphore,
         diary: Arc<Diary>,
@@ -45,9 +54,7 @@ async fn a_flood_in_one_queue_does_not_block_another() -> Kept {
 }
 
 /// With a second look after half a second each, twenty jobs would take ten.
-#[tokio::test]
-async fn a_free_slot_takes_what_comes_while_others_run() -> Kept {
-    let client = memory().await;
+async fn a_free_slot_takes_what_comes_while_others_run(client: Client) -> Kept {
     let diary = Diary::new();
     let handler = async |task: Task, cx: Context<Arc<Diary>>| -> Result<()> {
         cx.app.note(task.n);
@@ -85,9 +92,7 @@ async fn measure(_: Task, cx: Context<Gauge>) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_never_runs_more_jobs_than_it_has_slots() -> Kept {
-    let client = memory().await;
+async fn a_queue_never_runs_more_jobs_than_it_has_slots(client: Client) -> Kept {
     client.enqueue_all((0..500).map(|n| Task { n })).await?;
     let gauge = Arc::new(Gauge::default());
     let worker = Worker::new(&client, gauge.clone()).job(measure).queue("default", 3);
@@ -96,9 +101,7 @@ async fn a_queue_never_runs_more_jobs_than_it_has_slots() -> Kept {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_slots_of_all_queues_together_have_a_limit_too() -> Kept {
-    let client = memory().await;
+async fn the_slots_of_all_queues_together_have_a_limit_too(client: Client) -> Kept {
     for n in 0..300 {
         client.enqueue(Task { n }).queue(["a", "b", "c"][n as usize % 3]).await?;
     }
@@ -116,9 +119,7 @@ async fn note(task: Task, cx: Context<Arc<Diary>>) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn strict_order_empties_the_first_queue_first() -> Kept {
-    let client = memory().await;
+async fn strict_order_empties_the_first_queue_first(client: Client) -> Kept {
     for n in 0..40 {
         client.enqueue(Task { n }).queue(if n % 2 == 0 { "first" } else { "second" }).await?;
     }
@@ -132,9 +133,7 @@ async fn strict_order_empties_the_first_queue_first() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn weights_share_the_slots_without_starving_anybody() -> Kept {
-    let client = memory().await;
+async fn weights_share_the_slots_without_starving_anybody(client: Client) -> Kept {
     for n in 0..400 {
         client.enqueue(Task { n }).queue(if n % 2 == 0 { "heavy" } else { "light" }).await?;
     }
@@ -147,9 +146,7 @@ async fn weights_share_the_slots_without_starving_anybody() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn one_slot_runs_by_priority_and_then_by_time() -> Kept {
-    let client = memory().await;
+async fn one_slot_runs_by_priority_and_then_by_time(client: Client) -> Kept {
     for (n, priority) in [(3, 10), (4, 10), (5, 500), (1, 0), (2, 0)] {
         client.enqueue(Task { n }).priority(priority).await?;
     }
@@ -160,9 +157,7 @@ async fn one_slot_runs_by_priority_and_then_by_time() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_paused_queue_waits_for_its_resume() -> Kept {
-    let client = memory().await;
+async fn a_paused_queue_waits_for_its_resume(client: Client) -> Kept {
     client.pause("default").await?;
     client.enqueue(Task { n: 1 }).await?;
     client.enqueue(Task { n: 2 }).queue("other").await?;

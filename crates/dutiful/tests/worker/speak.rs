@@ -6,7 +6,15 @@ use std::time::Duration;
 use dutiful::testing::Lab;
 use dutiful::{Client, Context, Error, HandlerError, JobId, Result, State, Worker};
 
-use crate::watch::{Kept, Shop, Task, Watch, memory, show, soon};
+use crate::watch::{Kept, Shop, Task, Watch, show, soon};
+
+promises![
+    progress_and_lines_are_seen_while_the_handler_runs,
+    the_last_words_of_an_attempt_that_failed_are_kept,
+    the_next_attempt_reads_the_checkpoint_of_the_last,
+    a_checkpoint_that_is_too_large_is_refused_before_it_is_sent,
+    who_waits_hears_of_every_end_and_of_none,
+];
 
 /// Runs a worker with this handler until nothing is left.
 async fn work<F, Fut, R>(client: &Client, handler: F) -> dutiful::Report
@@ -19,9 +27,7 @@ where
     soon("the end of the work", worker.run()).await.expect("the worker ends well")
 }
 
-#[tokio::test]
-async fn progress_and_lines_are_seen_while_the_handler_runs() -> Kept {
-    let client = memory().await;
+async fn progress_and_lines_are_seen_while_the_handler_runs(client: Client) -> Kept {
     let id = client.enqueue(Task { n: 1 }).await?.id;
     let go_on = Arc::new(tokio::sync::Notify::new());
     let waits = go_on.clone();
@@ -59,9 +65,7 @@ async fn progress_and_lines_are_seen_while_the_handler_runs() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn the_last_words_of_an_attempt_that_failed_are_kept() -> Kept {
-    let client = memory().await;
+async fn the_last_words_of_an_attempt_that_failed_are_kept(client: Client) -> Kept {
     let id = client.enqueue(Task { n: 1 }).max_attempts(1).await?.id;
     let handler = |_: Task, cx: Context<()>| async move {
         cx.progress(99, "");
@@ -76,9 +80,7 @@ async fn the_last_words_of_an_attempt_that_failed_are_kept() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn the_next_attempt_reads_the_checkpoint_of_the_last() -> Kept {
-    let client = memory().await;
+async fn the_next_attempt_reads_the_checkpoint_of_the_last(client: Client) -> Kept {
     let id = client.enqueue(Task { n: 0 }).await?.id;
     let handler = |_: Task, cx: Context<()>| async move {
         let done: i64 = cx.checkpoint().await?.unwrap_or_default();
@@ -95,9 +97,7 @@ async fn the_next_attempt_reads_the_checkpoint_of_the_last() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_checkpoint_that_is_too_large_is_refused_before_it_is_sent() -> Kept {
-    let client = memory().await;
+async fn a_checkpoint_that_is_too_large_is_refused_before_it_is_sent(client: Client) -> Kept {
     let id = client.enqueue(Task { n: 0 }).max_attempts(1).await?.id;
     let handler = |_: Task, cx: Context<()>| async move {
         cx.save_checkpoint(&"x".repeat(dutiful::RESULT_BYTES_MAX)).await
@@ -167,9 +167,7 @@ async fn a_producer_waits_for_the_result_of_another_process_of_work() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn who_waits_hears_of_every_end_and_of_none() -> Kept {
-    let client = memory().await;
+async fn who_waits_hears_of_every_end_and_of_none(client: Client) -> Kept {
     assert!(matches!(client.result(JobId::new()).await, Err(Error::NotFound(_))));
     let id = client.enqueue(Task { n: 1 }).max_attempts(1).await?.id;
     let early = client.result(id).timeout(Duration::from_millis(20)).await;

@@ -3,19 +3,27 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dutiful::{AttemptOutcome, Context, HandlerError, Result, State, Worker};
+use dutiful::{AttemptOutcome, Client, Context, HandlerError, Result, State, Worker};
 use tokio::sync::Semaphore;
 
 use crate::watch::*;
+
+promises![
+    what_runs_may_finish_within_the_grace_and_nothing_new_begins,
+    what_outlasts_the_grace_is_given_back_uncharged,
+    a_blocking_handler_that_does_not_listen_is_left_behind,
+    what_was_claimed_ahead_is_given_back_too,
+    a_worker_ends_when_its_future_resolves,
+    until_empty_waits_for_retries_and_for_others,
+    until_empty_with_nothing_to_do_ends_at_once,
+];
 
 async fn wait_at_gate(_: Task, cx: Context<Semaphore>) -> Result<()> {
     let _open = cx.app.acquire().await?;
     Ok(())
 }
 
-#[tokio::test]
-async fn what_runs_may_finish_within_the_grace_and_nothing_new_begins() -> Kept {
-    let client = memory().await;
+async fn what_runs_may_finish_within_the_grace_and_nothing_new_begins(client: Client) -> Kept {
     client.enqueue_all((0..6).map(|n| Task { n })).await?;
     let (watch, gate) = (Watch::new(), Arc::new(Semaphore::new(0)));
     let worker = Worker::new(&client, gate.clone()).job(wait_at_gate).observer(watch.clone());
@@ -35,9 +43,7 @@ async fn what_runs_may_finish_within_the_grace_and_nothing_new_begins() -> Kept 
     Ok(())
 }
 
-#[tokio::test]
-async fn what_outlasts_the_grace_is_given_back_uncharged() -> Kept {
-    let client = memory().await;
+async fn what_outlasts_the_grace_is_given_back_uncharged(client: Client) -> Kept {
     let ids: Vec<_> =
         client.enqueue_all((0..3).map(|n| Task { n })).await?.iter().map(|s| s.id).collect();
     let (watch, gate) = (Watch::new(), Arc::new(Semaphore::new(0)));
@@ -62,9 +68,7 @@ async fn what_outlasts_the_grace_is_given_back_uncharged() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_blocking_handler_that_does_not_listen_is_left_behind() -> Kept {
-    let client = memory().await;
+async fn a_blocking_handler_that_does_not_listen_is_left_behind(client: Client) -> Kept {
     let id = client.enqueue(Task { n: 1 }).await?.id;
     let (watch, (open, gate)) = (Watch::new(), std::sync::mpsc::channel::<()>());
     let gate = std::sync::Mutex::new(gate);
@@ -88,9 +92,7 @@ async fn a_blocking_handler_that_does_not_listen_is_left_behind() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn what_was_claimed_ahead_is_given_back_too() -> Kept {
-    let client = memory().await;
+async fn what_was_claimed_ahead_is_given_back_too(client: Client) -> Kept {
     client.enqueue_all((0..2000).map(|n| Task { n })).await?;
     let watch = Watch::new();
     let handler = async |task: Task, cx: Context<Semaphore>| -> Result<()> {
@@ -115,18 +117,14 @@ async fn what_was_claimed_ahead_is_given_back_too() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_worker_ends_when_its_future_resolves() -> Kept {
-    let client = memory().await;
+async fn a_worker_ends_when_its_future_resolves(client: Client) -> Kept {
     let worker = Worker::new(&client, ()).job(async |_: Task, _: Context<()>| Ok(()));
     let done = soon("its end", worker.run_until(std::future::ready(()))).await?;
     assert_eq!(done, dutiful::Report::default());
     Ok(())
 }
 
-#[tokio::test]
-async fn until_empty_waits_for_retries_and_for_others() -> Kept {
-    let client = memory().await;
+async fn until_empty_waits_for_retries_and_for_others(client: Client) -> Kept {
     client.enqueue(Task { n: 1 }).await?;
     client.enqueue(Task { n: 2 }).delay(Duration::from_millis(300)).await?;
     let handler = async |task: Task, cx: Context<()>| -> Result<()> {
@@ -142,9 +140,7 @@ async fn until_empty_waits_for_retries_and_for_others() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn until_empty_with_nothing_to_do_ends_at_once() -> Kept {
-    let client = memory().await;
+async fn until_empty_with_nothing_to_do_ends_at_once(client: Client) -> Kept {
     let worker = Worker::new(&client, ()).job(async |_: Task, _: Context<()>| Ok(()));
     let done = soon("its end", worker.until_empty(true).run()).await?;
     assert_eq!(done.completed, 0);

@@ -8,6 +8,24 @@ use dutiful::{Client, Event, Job, JobId, JobInfo, Observer};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+/// Runs every promise of a file on each of these stores; `on n` gives it so many threads.
+macro_rules! stores {
+    ($($store:ident: $open:path),* $(,)?) => { stores!(@ ($) $($store: $open),*); };
+    (@ ($d:tt) $($store:ident: $open:path),*) => {
+        macro_rules! promises {
+            ($d($d promise:ident $d(on $d threads:literal)?),* $d(,)?) => {
+                $(mod $store {
+                    $d(#[test]
+                    fn $d promise() {
+                        let threads = [0 $d(, $d threads)?];
+                        crate::watch::keep(&threads, $open, super::$d promise);
+                    })*
+                })*
+            };
+        }
+    };
+}
+
 pub(crate) type Kept = Result<(), Box<dyn std::error::Error>>;
 
 /// How long a test waits for something before it counts as never happening.
@@ -56,6 +74,35 @@ impl Shop {
 /// Opens a store in memory.
 pub(crate) async fn memory() -> Client {
     Client::connect("sqlite::memory:").await.expect("the store opens")
+}
+
+/// Opens a schema of its own on a server that all tests share.
+pub(crate) async fn postgres() -> Client {
+    let server = dutiful_fixture::Postgres::shared(dutiful_fixture::Version::System);
+    let server = server.expect("a private server starts").url("postgres");
+    let schema = JobId::new().to_string().replace('-', "");
+    let url = format!("{server}?schema=t{schema}");
+    Client::builder().migrate(true).connect(&url).await.expect("the store opens")
+}
+
+/// Runs one promise on a new store; on the test's own thread unless more are named.
+pub(crate) fn keep<O: Future<Output = Client>, F: Future<Output = Kept>>(
+    threads: &[usize],
+    open: impl FnOnce() -> O,
+    promise: impl FnOnce(Client) -> F,
+) {
+    let mut runtime = match threads.last() {
+        None | Some(0) => tokio::runtime::Builder::new_current_thread(),
+        Some(_) => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if let Some(threads @ 1..) = threads.last() {
+        runtime.worker_threads(*threads);
+    }
+    let runtime = runtime.enable_all().build().expect("a runtime");
+    let kept = runtime.block_on(async { promise(open().await).await });
+    kept.unwrap_or_else(|error| panic!("failed to {error}"));
+    // Who left a handler behind does not wait for it.
+    runtime.shutdown_background();
 }
 
 /// Returns a job that must be on record.

@@ -41,13 +41,13 @@ impl Db {
         let server = self.server().await?;
         let after = self.clock.now();
         let mut found = vec![ok("library", format!("Postgres {}", facts.version))];
-        let (version, print) = self.schema_version().await?;
-        found.push(health::schema(version, migrate::NEWEST));
+        let (version, mark) = self.schema_version().await?;
+        found.push(health::schema(version, self.newest()));
         if version == 0 {
             found.extend(server.findings());
             return Ok(found);
         }
-        found.push(self.functions(&print).await?);
+        found.push(self.functions(&mark).await?);
         found.extend(server.findings());
         found.push(self.slots().await?);
         found.push(self.pooler());
@@ -73,7 +73,11 @@ impl Db {
     }
 
     /// Looks whether the functions in the schema are this program's.
-    async fn functions(&self, print: &str) -> Result<Finding, Trouble> {
+    async fn functions(&self, mark: &str) -> Result<Finding, Trouble> {
+        if let Some(theirs) = migrate::newer(mark) {
+            let value = format!("those of the newer version {theirs} of this program");
+            return Ok(warning("functions", value, "upgrade this program too"));
+        }
         let schema = self.wire.schema();
         let rows = self.query(Line::Look, "doctor", "installed", &[&schema]).await?;
         let ours = Statements::functions(&schema);
@@ -94,7 +98,7 @@ impl Db {
             let advice = "somebody changed them, or another version of this program runs here: run \
                           `dutiful migrate` with the newest";
             bad("functions", value, advice)
-        } else if same < wanted || *print != migrate::fingerprint(&ours) {
+        } else if same < wanted || *mark != migrate::mark(&ours) {
             let value = format!("{same} of {wanted} are there, of another version of this program");
             bad("functions", value, "run `dutiful migrate` with the newest version of this program")
         } else if !forbidden.is_empty() {

@@ -314,7 +314,7 @@ mod tests {
     async fn many_transactions_ring_a_few_times_until_the_last_has_had_its_time() {
         let server = Postgres::shared(Version::System).expect("a server for tests");
         let url = server.fresh_database().expect("an empty database");
-        let store = PostgresStore::open(&url, Clock::default()).await.expect("it opens");
+        let store = PostgresStore::open(&url, Clock::default(), &[]).await.expect("it opens");
         let (db, began) = (&store.db, Instant::now());
         for _ in 0..1000 {
             db.ring_after_transaction();

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use self::doorbell::Doorbell;
 use self::errors::Trouble;
-pub(crate) use self::migrate::{Preparation, migration_sql, roles_sql};
+pub(crate) use self::migrate::{Preparation, Versions, migration_sql, roles_sql};
 use self::statements::Statements;
 use self::target::Target;
 pub use self::transaction::{Asked, Transaction, TransactionError};
@@ -59,6 +59,8 @@ pub(super) struct Db {
     wire: Wire,
     statements: Statements,
     clock: Clock,
+    /// Versions of the schema that only the program of a test knows.
+    further: Versions,
     bell: Arc<Doorbell>,
     foreign: claim::ForeignLook,
     floors: floors::Floors,
@@ -75,7 +77,11 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Url`] for a URL that is none; [`StoreError::Refused`] when the server says no;
     /// [`StoreError::Unavailable`] when there is none.
-    pub(crate) async fn open(url: &str, clock: Clock) -> Result<Self, StoreError> {
+    pub(crate) async fn open(
+        url: &str,
+        clock: Clock,
+        further: Versions,
+    ) -> Result<Self, StoreError> {
         let target = Target::parse(url)?;
         let statements = Statements::new(&target.schema);
         let mut place = target.place();
@@ -84,6 +90,7 @@ impl PostgresStore {
             wire,
             statements,
             clock,
+            further,
             bell: Doorbell::new(),
             foreign: claim::ForeignLook::default(),
             floors: floors::Floors::default(),

@@ -193,6 +193,8 @@ fn settings(before: &str, after: &str) -> String {
         ("enable_seqscan", "off".into()),
         ("enable_bitmapscan", "off".into()),
         ("timezone", "UTC".into()),
+        // Names of others in front of the server's own are not ours to call.
+        ("search_path", "pg_catalog,pg_temp".into()),
     ];
     if cfg!(bug = "sync_off") {
         all.push(("synchronous_commit", "off".into()));

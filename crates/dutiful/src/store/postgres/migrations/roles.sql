@@ -38,7 +38,8 @@ DO $$ DECLARE part record; BEGIN
             ('ready', 'INSERT'),
             ('scheduled', 'INSERT'), ('tally', 'INSERT'),
             ('unique_key', 'INSERT, SELECT, DELETE'),
-            ('schema', 'SELECT'), ('type', 'SELECT'), ('sleeper', 'SELECT')
+            ('schema', 'SELECT'), ('instance', 'SELECT'), ('type', 'SELECT'),
+            ('sleeper', 'SELECT')
         ) AS needed (name, rights)
         WHERE to_regclass(format('dutiful.%I', name)) IS NOT NULL
     LOOP

@@ -7,10 +7,10 @@ SELECT current_setting('server_version'), current_setting('fsync'),
     pg_is_in_recovery()
 
 -- :token the mark that the startup options of this connection carry; null when nobody took them
-SELECT current_setting('dutiful_wire.token', true)
+SELECT pg_catalog.current_setting('dutiful_wire.token', true)
 
 -- :backend which of the server's processes answers
-SELECT pg_backend_pid()
+SELECT pg_catalog.pg_backend_pid()
 
 -- :begin a transaction that holds its process
 BEGIN READ ONLY

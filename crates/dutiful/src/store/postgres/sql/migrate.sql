@@ -1,8 +1,9 @@
 -- The version of the schema. Runs under an advisory lock of the transaction, so that of several
 -- starters one migrates and the others find it done; lock_timeout keeps it from queueing behind a
--- long reader and blocking everybody behind itself.
+-- long reader and blocking everybody behind itself. It is shorter than deadlock_timeout, so that
+-- where it meets a user's transaction in a circle it is never that one which has to fail.
 
--- :version of the schema here, and the fingerprint of its functions; fails when there is none
+-- :version of the schema here, and the mark of its functions; fails when there is none
 SELECT version, functions FROM dutiful.schema
 
 -- :exists $1 the schema's name
@@ -15,6 +16,7 @@ SET LOCAL statement_timeout = 0;
 -- names in views mean the server's own, whatever path the user has
 SET LOCAL search_path = pg_catalog, pg_temp;
 SELECT pg_advisory_xact_lock({lock});
+SET LOCAL lock_timeout = '200ms';
 -- whoever may not create schemas can be given an empty one
 DO $$ BEGIN
     IF to_regnamespace('"{schema}"') IS NULL THEN CREATE SCHEMA "{schema}"; END IF;
@@ -27,9 +29,9 @@ DO $$ BEGIN
     END IF;
 END $$;
 
--- :record {to} the version that it is now, {print} the fingerprint of its functions
+-- :record {to} the version that it is now, {mark} whose functions are there
 DELETE FROM dutiful.schema;
-INSERT INTO dutiful.schema (version, functions) VALUES ({to}, '{print}');
+INSERT INTO dutiful.schema (version, functions) VALUES ({to}, '{mark}');
 
 -- :commit all of it
 COMMIT;

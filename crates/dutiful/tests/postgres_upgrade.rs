@@ -1,0 +1,286 @@
+//! The schema goes to the next version and back while programs of this version work on it: nobody
+//! has to stop, nobody waits for long, nothing is lost.
+#![cfg(feature = "postgres")]
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use dutiful::{Client, Context, Error, Job, JobId, Result, StoreError, Worker};
+use dutiful_fixture::{Postgres, Version};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::NoTls;
+
+type Kept = std::result::Result<(), Box<dyn std::error::Error>>;
+
+/// The next version: it adds to every table of the hot path, and takes it away again.
+const NEXT: &[(&str, &str)] = &[(
+    "ALTER TABLE dutiful.job ADD COLUMN origin text;
+     ALTER TABLE dutiful.ready ADD COLUMN weight smallint NOT NULL DEFAULT 1;
+     ALTER TABLE dutiful.scheduled ADD COLUMN weight smallint NOT NULL DEFAULT 1;
+     ALTER TABLE dutiful.lease ADD COLUMN weight smallint NOT NULL DEFAULT 1;
+     ALTER TABLE dutiful.done ADD COLUMN origin text;
+     CREATE TABLE dutiful.budget (queue text PRIMARY KEY, n bigint NOT NULL);",
+    "DROP TABLE dutiful.budget;
+     ALTER TABLE dutiful.done DROP COLUMN origin;
+     ALTER TABLE dutiful.lease DROP COLUMN weight;
+     ALTER TABLE dutiful.scheduled DROP COLUMN weight;
+     ALTER TABLE dutiful.ready DROP COLUMN weight;
+     ALTER TABLE dutiful.job DROP COLUMN origin;",
+)];
+
+/// Programs that enqueue, each after so long again: some 300 jobs a second.
+const PRODUCERS: usize = 4;
+const PACE: Duration = Duration::from_millis(15);
+/// Who waits for a lock behind a migration goes on after 200 ms, and a busy machine adds to that.
+const WAIT_MAX: Duration = Duration::from_millis(1000);
+/// How long anything may take before it counts as hung.
+const HUNG: Duration = Duration::from_secs(60);
+
+#[derive(Serialize, Deserialize)]
+struct Task {}
+
+impl Job for Task {
+    const TYPE: &'static str = "task";
+}
+
+/// What producers were told, what handlers saw, and how long it took.
+#[derive(Default)]
+struct Seen {
+    stored: Mutex<HashSet<JobId>>,
+    rolled_back: Mutex<HashSet<JobId>>,
+    runs: Mutex<HashMap<JobId, u32>>,
+    ran: AtomicU64,
+    longest_call_us: AtomicU64,
+    longest_wait_us: AtomicU64,
+    tries: Mutex<HashSet<i32>>,
+    over: AtomicBool,
+}
+
+impl Seen {
+    fn took(&self, since: Instant) {
+        self.longest_call_us.fetch_max(since.elapsed().as_micros() as u64, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more jobs have run.
+    async fn more(&self, n: u64) {
+        let aim = self.ran.load(Ordering::Relaxed) + n;
+        until(|| self.ran.load(Ordering::Relaxed) >= aim).await;
+    }
+
+    fn tries(&self) -> usize {
+        self.tries.lock().expect("nobody panicked").len()
+    }
+}
+
+async fn until(so: impl Fn() -> bool) {
+    let asking = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(asking).await;
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(HUNG, what).await.expect("it hangs")
+}
+
+async fn raw(url: &str) -> tokio_postgres::Client {
+    let (raw, connection) = tokio_postgres::connect(url, NoTls).await.expect("it connects");
+    tokio::spawn(connection);
+    raw
+}
+
+fn database() -> String {
+    let server = Postgres::shared(Version::System).expect("a private server starts");
+    server.fresh_database().expect("a database is made")
+}
+
+/// Enqueues by the library until it is over.
+async fn produce(client: Client, seen: Arc<Seen>) {
+    let mut pace = tokio::time::interval(PACE);
+    while !seen.is_over() {
+        pace.tick().await;
+        let since = Instant::now();
+        let stored = client.enqueue(Task {}).await.expect("no enqueue fails");
+        seen.took(since);
+        seen.stored.lock().expect("nobody panicked").insert(stored.id);
+    }
+}
+
+/// Enqueues in transactions of the application's own; every third is rolled back.
+async fn produce_within(url: String, seen: Arc<Seen>) {
+    let mut raw = raw(&url).await;
+    let mut pace = tokio::time::interval(PACE);
+    for n in 0.. {
+        if seen.is_over() {
+            return;
+        }
+        pace.tick().await;
+        let since = Instant::now();
+        let tx = raw.transaction().await.expect("it begins");
+        tx.execute("INSERT INTO orders VALUES ($1)", &[&n]).await.expect("it is inserted");
+        let call = "SELECT dutiful.enqueue('task', '{}')::text";
+        let id: String = tx.query_one(call, &[]).await.expect("no transaction fails").get(0);
+        let told = if n % 3 == 0 { tx.rollback().await } else { tx.commit().await };
+        told.expect("it ends as it was asked to");
+        seen.took(since);
+        let place = if n % 3 == 0 { &seen.rolled_back } else { &seen.stored };
+        place.lock().expect("nobody panicked").insert(id.parse().expect("an id"));
+    }
+}
+
+/// Watches who waits for a table that a migration has or wants, and counts its tries.
+async fn watch_locks(url: String, seen: Arc<Seen>) {
+    let raw = raw(&url).await;
+    let waits = "SELECT pid, mode = 'AccessExclusiveLock',
+             coalesce(extract(epoch FROM clock_timestamp() - waitstart) * 1000000, 0)::bigint
+         FROM pg_locks
+         WHERE NOT granted AND locktype = 'relation'
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let waits = raw.prepare(waits).await.expect("it is prepared");
+    while !seen.is_over() {
+        for row in raw.query(&waits, &[]).await.expect("the locks are read") {
+            let (pid, migrates, us): (i32, bool, i64) = (row.get(0), row.get(1), row.get(2));
+            match migrates {
+                true => drop(seen.tries.lock().expect("nobody panicked").insert(pid)),
+                false => drop(seen.longest_wait_us.fetch_max(us as u64, Ordering::Relaxed)),
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn task(_: Task, cx: Context<Seen>) -> Result<()> {
+    *cx.app.runs.lock().expect("nobody panicked").entry(cx.id()).or_default() += 1;
+    cx.app.ran.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// A worker of the version that its client is of.
+fn worker(client: &Client, seen: &Arc<Seen>) -> Worker<Seen> {
+    Worker::new(client, seen.clone()).job(task).queue("default", 8)
+}
+
+/// Migrates while somebody reads our tables for long: the migration tries, gives way, and gets
+/// through when the reader is gone.
+async fn migrate_beside_reader(url: &str, next: &Client, to: i64, seen: &Seen) -> Kept {
+    let mut reader = raw(url).await;
+    let reading = reader.transaction().await?;
+    reading.query("SELECT count(*) FROM dutiful.ready, dutiful.job", &[]).await?;
+    let tried = seen.tries();
+    let migrating = tokio::spawn({
+        let next = next.clone();
+        async move { next.migrate(Some(to)).await }
+    });
+    until(|| seen.tries() >= tried + 3).await;
+    seen.more(50).await;
+    assert!(!migrating.is_finished(), "the reader reads on");
+    reading.commit().await?;
+    assert_eq!(soon(migrating).await??.to, to);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_of_before_work_on_while_the_schema_goes_up_and_down() -> Kept {
+    let (url, seen) = (database(), Arc::new(Seen::default()));
+    let old = Client::builder().migrate(true).connect(&url).await?;
+    let ours = old.migrate(None).await?.to;
+    raw(&url).await.batch_execute("CREATE TABLE orders (id int PRIMARY KEY)").await?;
+    let worker_of_before = worker(&old, &seen);
+    let handle = worker_of_before.handle();
+    let working = tokio::spawn(worker_of_before.run());
+    let mut loads: Vec<_> =
+        (0..PRODUCERS).map(|_| tokio::spawn(produce(old.clone(), seen.clone()))).collect();
+    loads.push(tokio::spawn(produce_within(url.clone(), seen.clone())));
+    loads.push(tokio::spawn(watch_locks(url.clone(), seen.clone())));
+    seen.more(100).await;
+
+    let of_next = || Client::builder().further_versions(NEXT);
+    let next = of_next().as_it_is().connect(&url).await?;
+    for to in [ours + 1, ours] {
+        soon(next.migrate(Some(to))).await?;
+        seen.more(100).await;
+    }
+    migrate_beside_reader(&url, &next, ours + 1, &seen).await?;
+    // A program of before runs on, but none starts; one of the next version works beside it.
+    let refused = Client::connect(&url).await.expect_err("the schema is newer");
+    let newer = Error::Store(StoreError::Newer { found: ours + 1, known: ours });
+    assert_eq!(refused.to_string(), newer.to_string());
+    let worker_of_next = worker(&of_next().connect(&url).await?, &seen);
+    let handle_of_next = worker_of_next.handle();
+    let (done, ()) = tokio::join!(worker_of_next.run(), async {
+        seen.more(200).await;
+        handle_of_next.stop();
+    });
+    assert!(done?.completed > 0, "both work");
+    migrate_beside_reader(&url, &next, ours, &seen).await?;
+    seen.more(100).await;
+
+    seen.over.store(true, Ordering::Relaxed);
+    for load in loads {
+        soon(load).await?;
+    }
+    let stored = seen.stored.lock().expect("nobody panicked").len();
+    until(|| seen.runs.lock().expect("nobody panicked").len() == stored).await;
+    handle.stop();
+    soon(working).await??;
+    judge(&seen, &Client::connect(&url).await?).await
+}
+
+/// Whatever was told is so: each job that was stored ran once, and no other.
+async fn judge(seen: &Seen, client: &Client) -> Kept {
+    let stored = seen.stored.lock().expect("nobody panicked").clone();
+    let runs = seen.runs.lock().expect("nobody panicked").clone();
+    assert!(runs.keys().all(|id| stored.contains(id)), "only what was stored ran");
+    assert!(runs.values().all(|n| *n == 1), "each job ran once");
+    let totals = client.stats().await?.totals;
+    assert_eq!(totals.completed as usize, stored.len());
+    assert_eq!((totals.pending, totals.active, totals.dead), (0, 0, 0));
+    assert!(!seen.rolled_back.lock().expect("nobody panicked").is_empty());
+    let us = |one: &AtomicU64| Duration::from_micros(one.load(Ordering::Relaxed));
+    let (call, wait) = (us(&seen.longest_call_us), us(&seen.longest_wait_us));
+    assert!(wait < WAIT_MAX, "somebody waited {wait:?} behind a migration");
+    assert!(call < 2 * WAIT_MAX, "an enqueue took {call:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn functions_of_a_newer_program_are_not_replaced_by_an_older_ones() -> Kept {
+    let url = database();
+    let client = Client::builder().migrate(true).connect(&url).await?;
+    let raw = raw(&url).await;
+    let (theirs, ours) = ("a newer program's", "ours, or somebody's whom nobody knows");
+    let marked = |mark: &str, note: &str| {
+        format!(
+            "UPDATE dutiful.schema SET functions = '{mark}';
+             CREATE OR REPLACE FUNCTION dutiful.moment_(at timestamptz) RETURNS timestamptz
+             LANGUAGE sql AS $$ SELECT coalesce(at, clock_timestamp()) /* {note} */ $$"
+        )
+    };
+    let stands = async |note: &str| {
+        let select = "SELECT prosrc FROM pg_proc WHERE proname = 'moment_'";
+        let text: String = raw.query_one(select, &[]).await.expect("it is read").get(0);
+        text.contains(note)
+    };
+    raw.batch_execute(&marked("99.0.0 1234", theirs)).await?;
+    let starter = Client::builder().migrate(true).connect(&url).await?;
+    starter.migrate(None).await?;
+    starter.enqueue(Task {}).await?;
+    assert!(stands(theirs).await, "a newer program's functions serve us too");
+    let found = client.doctor(false).await?;
+    let found = found.iter().find(|one| one.check == "functions").expect("it is looked at");
+    assert!(found.verdict == dutiful::Verdict::Warning && found.value.contains("99.0.0"));
+    for mark in ["0.0.1 1234", "1234"] {
+        raw.batch_execute(&marked(mark, ours)).await?;
+        Client::builder().migrate(true).connect(&url).await?;
+        assert!(!stands(ours).await, "{mark}");
+    }
+    Ok(())
+}
