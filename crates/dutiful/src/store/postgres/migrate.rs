@@ -18,8 +18,10 @@ use crate::store::Migrated;
 pub(crate) type Versions = &'static [(&'static str, &'static str)];
 
 /// Version 1, 2, …
-const VERSIONS: Versions =
-    &[(include_str!("migrations/0001_up.sql"), include_str!("migrations/0001_down.sql"))];
+const VERSIONS: Versions = &[
+    (include_str!("migrations/0001_up.sql"), include_str!("migrations/0001_down.sql")),
+    (include_str!("migrations/0002_up.sql"), include_str!("migrations/0002_down.sql")),
+];
 
 /// What the owner of the database grants to whom.
 const ROLES: &str = include_str!("migrations/roles.sql");
