@@ -60,6 +60,9 @@ verbs![
     "workers",
 ];
 
+/// What the names of those begin with that live in the schema.
+const FUNCTION: &str = "function";
+
 /// A statement in the schema of this store.
 pub(super) struct Statement {
     pub(super) sql: String,
@@ -73,7 +76,7 @@ impl Statements {
     pub(super) fn new(schema: &str) -> Self {
         let all = FILES.iter().flat_map(|(verb, file)| {
             sections(file).map(move |(name, sql)| {
-                let types = types(sql);
+                let types = parameters(name, sql);
                 #[cfg(bug = "no_fence")]
                 let sql = &sql.replace("AND l.attempt = g.attempt AND l.nonce = g.nonce", "");
                 ((*verb, name), Arc::new(Statement { sql: placed(sql, schema), types }))
@@ -92,7 +95,7 @@ impl Statements {
     /// Returns the functions that live in the schema, in the order of their names.
     pub(super) fn functions(schema: &str) -> String {
         let functions = FILES.iter().flat_map(|(_, file)| sections(file));
-        let functions = functions.filter(|(name, _)| name.starts_with("function"));
+        let functions = functions.filter(|(name, _)| name.starts_with(FUNCTION));
         functions.map(|(_, sql)| placed(sql, schema) + ";\n").collect()
     }
 }
@@ -100,6 +103,11 @@ impl Statements {
 /// Puts a statement's names into a schema.
 pub(super) fn placed(sql: &str, schema: &str) -> String {
     sql.replace("dutiful.", &format!("\"{schema}\"."))
+}
+
+/// Returns the types of a statement's parameters; those in the body of a function are its own.
+fn parameters(name: &str, sql: &str) -> Vec<Type> {
+    if name.starts_with(FUNCTION) { Vec::new() } else { types(sql) }
 }
 
 /// Reads the types that the parameters carry.
@@ -151,6 +159,13 @@ mod tests {
             assert!(!statement.types.contains(&Type::UNKNOWN), "{key:?}: {}", statement.sql);
             assert!(!statement.sql.contains("dutiful."), "{key:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_in_a_function_is_no_parameter() {
+        let body = "CREATE FUNCTION dutiful.f() AS $$ EXECUTE 'SELECT $1::numeric' USING 1 $$";
+        assert!(parameters("function_f", body).is_empty());
+        assert_eq!(parameters("f", "SELECT $1::int"), [Type::INT4]);
     }
 
     #[test]
