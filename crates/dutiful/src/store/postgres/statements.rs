@@ -64,6 +64,8 @@ verbs![
 
 /// How the names of parts begin.
 const PART: &str = "part_";
+/// What the names of those begin with that live in the schema.
+const FUNCTION: &str = "function";
 
 /// A statement in the schema of this store.
 pub(super) struct Statement {
@@ -79,7 +81,7 @@ impl Statements {
         let all = FILES.iter().flat_map(|(verb, file)| {
             sections(file).filter(|(name, _)| !name.starts_with(PART)).map(move |(name, sql)| {
                 let sql = &whole(sql, file);
-                let types = types(sql);
+                let types = parameters(name, sql);
                 ((*verb, name), Arc::new(Statement { sql: placed(&planted(sql), schema), types }))
             })
         });
@@ -96,7 +98,7 @@ impl Statements {
     /// Returns the functions that live in the schema, in the order of their names.
     pub(super) fn functions(schema: &str) -> String {
         let functions = FILES.iter().flat_map(|(_, file)| sections(file));
-        let functions = functions.filter(|(name, _)| name.starts_with("function"));
+        let functions = functions.filter(|(name, _)| name.starts_with(FUNCTION));
         functions.map(|(_, sql)| placed(&planted(sql), schema) + ";\n").collect()
     }
 }
@@ -133,6 +135,11 @@ fn planted(sql: &str) -> Cow<'_, str> {
 /// Puts a statement's names into a schema.
 pub(super) fn placed(sql: &str, schema: &str) -> String {
     sql.replace("dutiful.", &format!("\"{schema}\"."))
+}
+
+/// Returns the types of a statement's parameters; those in the body of a function are its own.
+fn parameters(name: &str, sql: &str) -> Vec<Type> {
+    if name.starts_with(FUNCTION) { Vec::new() } else { types(sql) }
 }
 
 /// Reads the types that the parameters carry.
@@ -185,6 +192,13 @@ mod tests {
             assert!(!statement.sql.contains("dutiful."), "{key:?}");
             assert!(!statement.sql.contains(PART), "{key:?} asks for a part that its file has not");
         }
+    }
+
+    #[test]
+    fn what_stands_in_a_function_is_no_parameter() {
+        let body = "CREATE FUNCTION dutiful.f() AS $$ EXECUTE 'SELECT $1::numeric' USING 1 $$";
+        assert!(parameters("function_f", body).is_empty());
+        assert_eq!(parameters("f", "SELECT $1::int"), [Type::INT4]);
     }
 
     #[test]
