@@ -37,31 +37,7 @@ pub(crate) const ME: WorkerId = WorkerId(1);
 const START: Timestamp = Timestamp::from_us(1_795_456_800_000_000);
 
 /// What nobody may find: a job in no place or in two, or a key that does not follow its job.
-const HALF_STATES: &str = "
-    SELECT format('%s stands in %s places', j.id, p.n) FROM dutiful.job j, LATERAL (
-        SELECT (SELECT count(*) FROM dutiful.ready t WHERE t.id = j.id)
-            + (SELECT count(*) FROM dutiful.scheduled t WHERE t.id = j.id)
-            + (SELECT count(*) FROM dutiful.lease t WHERE t.id = j.id)
-            + (SELECT count(*) FROM dutiful.done t WHERE t.id = j.id)
-            + (SELECT count(*) FROM dutiful.dead t WHERE t.id = j.id) AS n) p
-    WHERE j.queue = $1 AND p.n <> 1
-    UNION ALL
-    SELECT format('%s has no record', t.id) FROM (
-        SELECT id FROM dutiful.ready WHERE queue = $1
-        UNION ALL SELECT id FROM dutiful.scheduled WHERE queue = $1
-        UNION ALL SELECT id FROM dutiful.lease WHERE queue = $1
-        UNION ALL SELECT id FROM dutiful.dead WHERE queue = $1) t
-    WHERE NOT EXISTS (SELECT FROM dutiful.job j WHERE j.id = t.id)
-    UNION ALL
-    SELECT format('%s and its key: live %s', j.id, l.live) FROM dutiful.job j, LATERAL (
-        SELECT EXISTS (SELECT FROM dutiful.ready t WHERE t.id = j.id)
-            OR EXISTS (SELECT FROM dutiful.scheduled t WHERE t.id = j.id)
-            OR EXISTS (SELECT FROM dutiful.lease t WHERE t.id = j.id) AS live) l
-    WHERE j.queue = $1 AND j.unique_key IS NOT NULL AND l.live
-        <> EXISTS (SELECT FROM dutiful.unique_key k WHERE k.id = j.id AND k.key = j.unique_key)
-    UNION ALL
-    SELECT format('the key %s is nobody''s', k.key) FROM dutiful.unique_key k
-    WHERE NOT EXISTS (SELECT FROM dutiful.job j WHERE j.id = k.id)";
+const HALF_STATES: &str = include_str!("../postgres_half.sql");
 
 /// How often something happened, by the numbers that the store keeps.
 const COUNTED: &str = "
@@ -240,7 +216,7 @@ impl Lab {
 
     /// Looks for what nobody may find.
     pub(crate) async fn nothing_is_half(&self, queue: &Name) -> Kept {
-        let found = self.raw.query(HALF_STATES, &[&queue.as_str()]).await?;
+        let found = self.raw.query(HALF_STATES, &[&Some(queue.as_str())]).await?;
         match found.first() {
             None => Ok(()),
             Some(row) => Err(row.try_get::<_, String>(0)?.into()),

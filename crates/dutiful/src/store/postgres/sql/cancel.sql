@@ -12,18 +12,20 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
 SET enable_seqscan = off AS $body$
 DECLARE
     one uuid;
+    again boolean;
+    moved uuid[] := '{}';
     lane text;
     kind text;
     moment timestamptz;
     lanes text[];
     kinds text[];
 BEGIN
-    PERFORM dutiful.places_(ids, at_now, true);
-    n := 0;
-    FOREACH one IN ARRAY ids LOOP
-        n := n + 1;
-        SELECT p.state, p.lane, p.kind INTO state, lane, kind
-        FROM dutiful.place_(one, at_now, true) p;
+    FOR n, one, again, state, lane, kind IN
+        SELECT s.* FROM dutiful.stand_(ids, at_now, true) s ORDER BY s.n
+    LOOP
+        IF again AND one = ANY (moved) THEN
+            state := 'cancelled';
+        END IF;
         moment := coalesce(at_now, clock_timestamp());
         change := CASE WHEN state IS NULL THEN 'not_found'
             WHEN state IN ('active', 'stalled') THEN 'requested'
@@ -41,6 +43,7 @@ BEGIN
             SELECT one, g.attempt, 0, 0, 2, moment, moment, g.failures
             FROM (SELECT * FROM gone UNION ALL SELECT * FROM late) g;
             DELETE FROM dutiful.unique_key k WHERE k.id = one;
+            moved := moved || one;
             lanes := lanes || lane;
             kinds := kinds || kind;
         END IF;

@@ -1,8 +1,9 @@
 -- What all changes by id share: to find where a job stands. The row there is locked until the end
 -- of the transaction, so the answer holds. A caller locks the jobs of a batch in the order of their
--- ids, then changes them in the order of the request. A lease is locked only to ask for a cancel: a
--- transaction of a user may hold it for long. enable_seqscan is off: a plan that was made while a
--- table was empty would read all of it later.
+-- ids, then changes them in the order of the request, and never looks a second time: what was found
+-- nowhere or active may have moved since, and to lock it then would be out of order. A lease is
+-- locked only to ask for a cancel: a transaction of a user may hold it for long. enable_seqscan is
+-- off: a plan that was made while a table was empty would read all of it later.
 
 -- :function_place looks in one place after the other, each with a snapshot of its own; a job on its
 -- way from one to another may be missed, so whoever is found nowhere is looked for three times.
@@ -41,15 +42,23 @@ BEGIN
     state := NULL;
 END $body$
 
--- :function_places locks a batch in the order of the ids
-CREATE OR REPLACE FUNCTION dutiful.places_(ids uuid[], at_now timestamptz, lock_leases boolean)
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+-- :function_stand looks for a batch and locks it, each job once; "again" tells later mentions
+CREATE OR REPLACE FUNCTION dutiful.stand_(ids uuid[], at_now timestamptz, lock_leases boolean)
+RETURNS TABLE (n bigint, job uuid, again boolean, state text, lane text, kind text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
-    one uuid;
+    last uuid;
 BEGIN
-    IF cardinality(ids) < 2 THEN RETURN; END IF;
-    FOR one IN SELECT DISTINCT u FROM unnest(ids) u ORDER BY u LOOP
-        PERFORM dutiful.place_(one, at_now, lock_leases);
+    FOR n, job IN
+        SELECT o.n, o.id FROM unnest(ids) WITH ORDINALITY AS o (id, n) ORDER BY o.id, o.n
+    LOOP
+        again := coalesce(job = last, false);
+        IF NOT again THEN
+            SELECT p.state, p.lane, p.kind INTO state, lane, kind
+            FROM dutiful.place_(job, at_now, lock_leases) p;
+        END IF;
+        last := job;
+        RETURN NEXT;
     END LOOP;
 END $body$
 

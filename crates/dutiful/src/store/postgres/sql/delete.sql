@@ -27,6 +27,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
 SET enable_seqscan = off AS $body$
 DECLARE
     one uuid;
+    again boolean;
     lane text;
     kind text;
     lanes text[];
@@ -34,14 +35,11 @@ DECLARE
     events smallint[];
     gone uuid[] := '{}';
 BEGIN
-    PERFORM dutiful.places_(ids, at_now, false);
-    n := 0;
-    FOREACH one IN ARRAY ids LOOP
-        n := n + 1;
-        state := NULL;
-        IF NOT one = ANY (gone) THEN
-            SELECT p.state, p.lane, p.kind INTO state, lane, kind
-            FROM dutiful.place_(one, at_now, false) p;
+    FOR n, one, again, state, lane, kind IN
+        SELECT s.* FROM dutiful.stand_(ids, at_now, false) s ORDER BY s.n
+    LOOP
+        IF again AND one = ANY (gone) THEN
+            state := NULL;
         END IF;
         change := CASE WHEN state IS NULL THEN 'not_found'
             WHEN state IN ('active', 'stalled') THEN 'refused' ELSE 'done' END;

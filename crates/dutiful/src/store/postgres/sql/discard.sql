@@ -11,18 +11,20 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
 SET enable_seqscan = off AS $body$
 DECLARE
     one uuid;
+    again boolean;
+    moved uuid[] := '{}';
     lane text;
     kind text;
     moment timestamptz;
     lanes text[];
     kinds text[];
 BEGIN
-    PERFORM dutiful.places_(ids, at_now, false);
-    n := 0;
-    FOREACH one IN ARRAY ids LOOP
-        n := n + 1;
-        SELECT p.state, p.lane, p.kind INTO state, lane, kind
-        FROM dutiful.place_(one, at_now, false) p;
+    FOR n, one, again, state, lane, kind IN
+        SELECT s.* FROM dutiful.stand_(ids, at_now, false) s ORDER BY s.n
+    LOOP
+        IF again AND one = ANY (moved) THEN
+            state := 'cancelled';
+        END IF;
         change := CASE WHEN state IS NULL THEN 'not_found'
             WHEN state = 'dead' THEN 'done' ELSE 'refused' END;
         IF change = 'done' THEN
@@ -32,6 +34,7 @@ BEGIN
             INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,
                 failures)
             SELECT g.id, g.attempt, 0, 0, 2, moment, moment, g.failures FROM gone g;
+            moved := moved || one;
             lanes := lanes || lane;
             kinds := kinds || kind;
         END IF;

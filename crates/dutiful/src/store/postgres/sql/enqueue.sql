@@ -1,6 +1,6 @@
 -- Stores jobs: the record once, and a row in ready or scheduled, in one statement. A repeated id
 -- changes nothing. No locks but those of the new rows; unique keys are taken in the order of the
--- keys, so that two batches cannot wait for each other in a circle.
+-- keys, ids without one in their own, so that two batches cannot wait for each other in a circle.
 
 -- :plain jobs without unique keys, none of which is there yet; answers with their ids. $1 ids, types,
 -- queues, payloads, $5 priorities, delays in µs (-1: none), times or null, $8 most attempts,
@@ -101,7 +101,8 @@ BEGIN
             queue, payload, priority, delay, at, attempts, timeout_ms, delivery, correlation, trace,
             grp, tags, key, place)
         -- A batch that names an id twice is worked off as it stands: the first of the two counts.
-        ORDER BY CASE WHEN repeats THEN NULL ELSE u.key COLLATE "C" END, u.place
+        ORDER BY CASE WHEN repeats THEN NULL ELSE u.key COLLATE "C" END,
+            CASE WHEN NOT repeats AND u.key IS NULL THEN u.job_id END, u.place
     LOOP
         n := g.place;
         id := g.job_id;

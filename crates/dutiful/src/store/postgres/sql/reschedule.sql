@@ -13,11 +13,9 @@ SET enable_seqscan = off AS $body$
 DECLARE
     one uuid;
 BEGIN
-    PERFORM dutiful.places_(ids, at_now, false);
-    n := 0;
-    FOREACH one IN ARRAY ids LOOP
-        n := n + 1;
-        SELECT p.state INTO state FROM dutiful.place_(one, at_now, false) p;
+    FOR n, one, state IN
+        SELECT s.n, s.job, s.state FROM dutiful.stand_(ids, at_now, false) s ORDER BY s.n
+    LOOP
         change := CASE WHEN state IS NULL THEN 'not_found'
             WHEN state IN ('pending', 'scheduled', 'failed') THEN 'done' ELSE 'refused' END;
         IF change = 'done' THEN

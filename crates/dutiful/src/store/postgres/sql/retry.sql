@@ -1,10 +1,10 @@
 -- Puts dead, failed or cancelled jobs back into ready, due now. The last attempt of a dead or
 -- cancelled one moves to the attempt log first. Rows are locked in the order of the ids
--- (change.sql); unique keys are taken in the order of the request, and whoever holds one meanwhile
--- is waited for.
+-- (change.sql), then unique keys are taken in the order of the keys, as an enqueue does, and whoever
+-- holds one meanwhile is waited for; of two jobs with one key the first of the request gets it.
 
 -- :all $1 ids, $2 now; n is the place in the request
-SELECT n, change, state, holder FROM dutiful.retry_($1::uuid[], $2::timestamptz)
+SELECT n, change, state, holder FROM dutiful.retry_($1::uuid[], $2::timestamptz) ORDER BY n
 
 -- :function_key takes the unique key of a job that becomes live again; says who holds it if not
 CREATE OR REPLACE FUNCTION dutiful.take_key_again_(job uuid) RETURNS uuid
@@ -31,19 +31,22 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
 SET enable_seqscan = off AS $body$
 DECLARE
     one uuid;
+    again boolean;
+    moved uuid[] := '{}';
     lane text;
     kind text;
     moment timestamptz;
     lanes text[];
     kinds text[];
 BEGIN
-    PERFORM dutiful.places_(ids, at_now, false);
-    n := 0;
-    FOREACH one IN ARRAY ids LOOP
-        n := n + 1;
+    FOR n, one, again, state, lane, kind IN
+        SELECT s.* FROM dutiful.stand_(ids, at_now, false) s
+        ORDER BY (SELECT j.unique_key FROM dutiful.job j WHERE j.id = s.job) COLLATE "C", s.n
+    LOOP
         holder := NULL;
-        SELECT p.state, p.lane, p.kind INTO state, lane, kind
-        FROM dutiful.place_(one, at_now, false) p;
+        IF again AND one = ANY (moved) THEN
+            state := 'pending';
+        END IF;
         change := CASE WHEN state IS NULL THEN 'not_found'
             WHEN state IN ('failed', 'dead', 'cancelled') THEN 'done' ELSE 'refused' END;
         IF state IN ('dead', 'cancelled') THEN
@@ -79,6 +82,9 @@ BEGIN
             FROM gone g JOIN dutiful.job j ON j.id = g.id;
             lanes := lanes || lane;
             kinds := kinds || kind;
+        END IF;
+        IF change = 'done' THEN
+            moved := moved || one;
         END IF;
         RETURN NEXT;
     END LOOP;
