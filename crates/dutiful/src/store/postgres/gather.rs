@@ -4,6 +4,7 @@
 //! transaction, and the others would wait with them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -17,6 +18,10 @@ use crate::store::Enqueued;
 
 /// Most rows in one statement, unless one caller brings more.
 const ROWS_MAX: usize = 1000;
+/// Where so many callers were answered together, they are waited for once more …
+const CALLERS_MANY: usize = 8;
+/// … for this long at most.
+const COME_AGAIN: Duration = Duration::from_micros(100);
 /// How often a batch whose answer got lost is sent again: the same ids make that harmless.
 const UNKNOWN_TRIES: u32 = 3;
 
@@ -39,6 +44,18 @@ struct Queued {
 impl Gathering {
     fn lock(&self) -> MutexGuard<'_, Queued> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Many tasks that enqueue one by one come again as soon as they are answered, and all but the
+    /// first would find the next statement gone: every other one would carry one job alone.
+    async fn let_come_again(&self, callers: usize) {
+        if callers < CALLERS_MANY {
+            return;
+        }
+        let answered = Instant::now();
+        while self.lock().waiting.len() < callers && answered.elapsed() < COME_AGAIN {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Takes the next callers, as many as fit; ends the work when there is none.
@@ -89,11 +106,14 @@ impl Db {
 }
 
 async fn work_off(db: Arc<Db>) {
+    let mut callers = 0;
     loop {
+        db.gathering.let_come_again(callers).await;
         let batch = db.gathering.next();
         if batch.is_empty() {
             return;
         }
+        callers = batch.len();
         store_together(&db, batch).await;
     }
 }
