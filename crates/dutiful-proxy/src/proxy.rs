@@ -34,6 +34,7 @@ struct Table {
     rules: Vec<Arc<Rule>>,
     /// Every connection ever accepted; the index is the id.
     connections: Vec<Arc<Shared>>,
+    target: SocketAddr,
     seed: u64,
     framing: Framing,
 }
@@ -76,11 +77,11 @@ impl Proxy {
         };
         let addr = port.addr;
         let (rules, connections) = (Vec::new(), Vec::new());
-        let table = Arc::new(Mutex::new(Table { rules, connections, seed, framing }));
+        let table = Arc::new(Mutex::new(Table { rules, connections, target, seed, framing }));
         let (orders, received) = mpsc::unbounded_channel();
         let thread = thread::Builder::new().name("dutiful-proxy".to_owned()).spawn({
             let table = table.clone();
-            move || serve(&runtime, port, target, &table, received)
+            move || serve(&runtime, port, &table, received)
         })?;
         Ok(Self { addr, table, orders, thread: Some(thread) })
     }
@@ -88,6 +89,12 @@ impl Proxy {
     /// Where clients connect to.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Sends connections accepted from now on to another target, as when an address moves to
+    /// another machine. Open ones stay where they are.
+    pub fn redirect(&self, target: SocketAddr) {
+        self.lock().target = target;
     }
 
     /// Every connection that was ever accepted, ended ones too, by id.
@@ -203,14 +210,14 @@ impl Table {
         self.connections.iter().filter(|shared| shared.apply(rule, waits)).count()
     }
 
-    /// Takes a connection in, under every rule there is.
-    fn accept(&mut self) -> Arc<Shared> {
+    /// Takes a connection in, under every rule there is; says where it goes.
+    fn accept(&mut self) -> (Arc<Shared>, SocketAddr) {
         let shared = Arc::new(Shared::new(self.accepted(), self.seed, self.framing));
         for rule in &self.rules {
             shared.apply(rule, true);
         }
         self.connections.push(shared.clone());
-        shared
+        (shared, self.target)
     }
 }
 
@@ -254,7 +261,6 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
 fn serve(
     runtime: &Runtime,
     mut port: Port,
-    target: SocketAddr,
     table: &Mutex<Table>,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
@@ -270,7 +276,10 @@ fn serve(
                     }
                 },
                 accepted = port.accept() => match accepted {
-                    Ok(client) => drop(tokio::spawn(join(lock(table).accept(), client, target))),
+                    Ok(client) => {
+                        let (connection, target) = lock(table).accept();
+                        drop(tokio::spawn(join(connection, client, target)));
+                    }
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
             }

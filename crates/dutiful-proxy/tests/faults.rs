@@ -233,3 +233,19 @@ fn a_target_that_is_gone_and_a_proxy_that_is_dropped_end_their_clients() {
     assert_eq!(read_out(&mut client).0, b"");
     server.ended(0);
 }
+
+#[test]
+fn new_connections_follow_an_address_that_moves_and_open_ones_stay() {
+    let (old, new) = (Server::echo(), Server::echo());
+    let proxy = raw(&old);
+    let mut before = joined(&proxy);
+    proxy.redirect(new.addr);
+    let mut after = connect(proxy.addr());
+    for (client, said) in [(&mut before, b"to the old"), (&mut after, b"to the new")] {
+        client.write_all(said).unwrap();
+        assert_eq!(read_exactly(client, said.len()), said);
+        client.shutdown(Shutdown::Write).unwrap();
+    }
+    assert_eq!(old.ended(0).bytes, b"!to the old");
+    assert_eq!(new.ended(0).bytes, b"to the new");
+}
