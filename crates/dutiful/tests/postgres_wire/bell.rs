@@ -13,6 +13,9 @@ use super::*;
 /// Long enough for a ring that comes by mistake.
 const MOMENT: Duration = Duration::from_millis(1500);
 
+/// A sleeper who hears nothing any more hears again within this.
+const HEALED: Duration = Duration::from_secs(15);
+
 /// Sleeps until nothing rings any more; returns what was heard.
 async fn asleep(client: &Client) -> u64 {
     let heard = client.store().doorbell(0).await;
@@ -141,7 +144,9 @@ async fn a_listener_whose_connection_was_ended_hears_again() -> Kept {
     let url = database();
     let (sleeper, producer) = (client(&url).await, client(&url).await);
     let heard = asleep(&sleeper).await;
-    let (ring, ()) = tokio::join!(soon(sleeper.store().doorbell(heard)), end_connections(&url));
+    let ring = tokio::time::timeout(HEALED, sleeper.store().doorbell(heard));
+    let (ring, ()) = tokio::join!(ring, end_connections(&url));
+    let ring = ring?;
     assert!(ring > heard, "something may have been missed");
     let heard = quiet(&sleeper, ring).await;
     let (ring, ()) =
@@ -166,11 +171,56 @@ async fn a_listener_that_hears_nothing_any_more_is_found_within_15_seconds() -> 
     assert_eq!(cut, 1, "one connection listens");
     put(&producer).await?;
     let ring = sleeper.store().doorbell(heard);
-    let ring = tokio::time::timeout(Duration::from_secs(15), ring).await?;
+    let ring = tokio::time::timeout(HEALED, ring).await?;
     assert!(ring > heard, "it was healed and looks for what it missed");
     let heard = quiet(&sleeper, ring).await;
     let (ring, stored) = tokio::join!(soon(sleeper.store().doorbell(heard)), put(&producer));
     stored?;
     assert!(ring > heard);
     Ok(())
+}
+
+/// What a failover makes of the connections to the server before.
+#[derive(Clone, Copy, PartialEq)]
+enum Before {
+    Ends,
+    IsSilent,
+}
+
+/// The address moves to another server, which has the schema too.
+async fn listen_through_a_failover(before: Before, name: &str) -> Kept {
+    let after = Postgres::shared(Version::V18)?;
+    let (url, other) = (server().create_database(name)?, after.create_database(name)?);
+    let at = |server: &Postgres| SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));
+    let proxy = Proxy::start(at(server()), 7)?;
+    let port = |addr: SocketAddr| format!(":{}/", addr.port());
+    let through = url.replace(&port(at(server())), &port(proxy.addr()));
+    let sleeper = client(&format!("{through}?sslmode=disable")).await;
+    let producer = client(&other).await;
+    let heard = asleep(&sleeper).await;
+    proxy.redirect(at(after));
+    let ways = &[Way::ToClient, Way::ToServer];
+    let cut = match before {
+        Before::Ends => proxy.kill(Which::all()),
+        Before::IsSilent => proxy.on_open(Which::all(), Fault::Blackhole { ways, reads: true }),
+    };
+    assert!(cut > 0, "it had connections");
+    put(&producer).await?;
+    let ring = tokio::time::timeout(HEALED, sleeper.store().doorbell(heard)).await?;
+    assert!(ring > heard, "it looks for what it missed");
+    let heard = quiet(&sleeper, ring).await;
+    let (ring, stored) = tokio::join!(soon(sleeper.store().doorbell(heard)), put(&producer));
+    stored?;
+    assert!(ring > heard, "it hears the other server");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_listener_follows_a_failover_that_ends_its_connection() -> Kept {
+    listen_through_a_failover(Before::Ends, "failover_that_ends").await
+}
+
+#[tokio::test]
+async fn a_listener_follows_a_failover_that_says_nothing() -> Kept {
+    listen_through_a_failover(Before::IsSilent, "failover_that_is_silent").await
 }
