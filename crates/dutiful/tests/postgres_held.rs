@@ -25,6 +25,8 @@ const LEASE: Duration = Duration::from_millis(1500);
 const OPEN: Duration = LEASE.saturating_mul(3);
 /// Nobody waits so long for the answer to the end of a job, unless it is held up.
 const END_MAX: Duration = Duration::from_millis(1000);
+/// What a worker that is stopped may still take.
+const GRACE: Duration = Duration::from_millis(500);
 /// Anything that takes longer never happens.
 const NEVER: Duration = Duration::from_secs(60);
 
@@ -247,15 +249,19 @@ impl Lab {
         Ok(Self { client, raw, app, watch, held, orphan })
     }
 
-    /// Lets a worker live through it, with work of all kinds beside the transaction.
-    async fn live_through(&self) -> Kept {
-        let worker = Worker::new(&self.client, self.app.clone())
+    fn worker(&self) -> Worker<App> {
+        Worker::new(&self.client, self.app.clone())
             .job(hold)
             .job(run_long)
             .job(run_short)
             .job(run_orphan)
             .lease(LEASE)
-            .observer(self.watch.clone());
+            .observer(self.watch.clone())
+    }
+
+    /// Lets a worker live through it, with work of all kinds beside the transaction.
+    async fn live_through(&self) -> Kept {
+        let worker = self.worker();
         let handle = worker.handle();
         let worker = tokio::spawn(worker.run());
         self.client.enqueue(Long {}).await?;
@@ -265,12 +271,10 @@ impl Lab {
             left.extend(self.shortest_other_lease().await?);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let ended = async {
-            while self.job(self.held).await.state != State::Completed {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(NEVER, ended).await?;
+        self.until("the job is completed", async || {
+            self.job(self.held).await.state == State::Completed
+        })
+        .await;
         handle.stop();
         worker.await??;
         let worst = left.iter().min().expect("there were others");
@@ -283,6 +287,14 @@ impl Lab {
         let sql = "SELECT min(extract(epoch FROM until - clock_timestamp()) * 1000)::bigint
             FROM dutiful.lease WHERE type IN ('long', 'short')";
         self.raw.query_one(sql, &[]).await.map(|row| row.get(0))
+    }
+
+    async fn until(&self, what: &str, so: impl AsyncFn() -> bool) {
+        let began = Instant::now();
+        while !so().await {
+            assert!(began.elapsed() < NEVER, "never happened: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn job(&self, id: JobId) -> JobInfo {
@@ -337,32 +349,48 @@ async fn outcomes(way: Way) -> Result<(Lab, Vec<AttemptOutcome>), Box<dyn std::e
     Ok((lab, outcomes))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_completion_that_commits_after_three_leases_counts() -> Kept {
-    let (_, outcomes) = outcomes(Way::Commit).await?;
-    assert_eq!(outcomes, [AttemptOutcome::Completed]);
+/// A commit is a completion, a roll-back is a failure after which it runs again.
+async fn the_transaction_decides(commits: Way, rolls_back: Way) -> Kept {
+    let ((_, committed), (lab, rolled_back)) =
+        tokio::try_join!(outcomes(commits), outcomes(rolls_back))?;
+    assert_eq!(committed, [AttemptOutcome::Completed]);
+    assert_eq!(rolled_back, [AttemptOutcome::Failed, AttemptOutcome::Completed]);
+    assert!(lab.watch.hold_failed.load(Ordering::SeqCst), "it says that it did not commit");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_completion_that_is_rolled_back_after_three_leases_is_a_failure() -> Kept {
-    let (lab, outcomes) = outcomes(Way::RollBack).await?;
-    assert_eq!(outcomes, [AttemptOutcome::Failed, AttemptOutcome::Completed]);
-    assert!(lab.watch.hold_failed.load(Ordering::SeqCst));
-    Ok(())
+async fn a_transaction_open_for_three_leases_decides_how_its_job_ended() -> Kept {
+    the_transaction_decides(Way::Commit, Way::RollBack).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_that_ends_before_its_transaction_commits_is_completed_once() -> Kept {
-    let (_, outcomes) = outcomes(Way::LeaveAndCommit).await?;
-    assert_eq!(outcomes, [AttemptOutcome::Completed]);
-    Ok(())
+async fn a_transaction_that_its_handler_left_open_decides_how_its_job_ended() -> Kept {
+    the_transaction_decides(Way::LeaveAndCommit, Way::LeaveAndRollBack).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_that_ends_before_its_transaction_is_rolled_back_has_failed() -> Kept {
-    let (lab, outcomes) = outcomes(Way::LeaveAndRollBack).await?;
-    assert_eq!(outcomes, [AttemptOutcome::Failed, AttemptOutcome::Completed]);
-    assert!(lab.watch.hold_failed.load(Ordering::SeqCst));
-    Ok(())
+async fn a_worker_stops_in_time_though_a_transaction_that_was_left_is_open() -> Kept {
+    let lab = Lab::new(Way::LeaveAndCommit).await?;
+    let worker = lab.worker().grace(GRACE);
+    let handle = worker.handle();
+    let worker = tokio::spawn(worker.run());
+    let is_held = async || lab.app.held.lock().expect("no panic").is_some();
+    lab.until("the transaction is open", is_held).await;
+    let shorts = || lab.app.shorts.lock().expect("no panic");
+    for n in 1..=5 {
+        lab.client.enqueue(Short {}).await?;
+        lab.until("a short job returned", async || shorts().returned.len() == n).await;
+    }
+    let asked = Instant::now();
+    handle.stop();
+    worker.await??;
+    let took = asked.elapsed();
+    assert!(took < GRACE + END_MAX * 2, "it stopped after {took:?}");
+    assert_eq!(shorts().settled.len(), 5, "other ends are written before the stop");
+    assert!(!lab.app.is_over(), "the transaction outlives the worker");
+    lab.app.until_over().await;
+    let job = lab.job(lab.held).await;
+    assert_eq!((job.state, job.attempt), (State::Completed, 1));
+    Ok(lab.client.close().await?)
 }
