@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dutiful::store::{ClaimRequest, Lane};
+use dutiful::store::{ClaimRequest, HeartbeatRequest, Held, Lane, RescueRequest};
 use dutiful::{
     Asked, AttemptOutcome, Client, Completed, Context, Event, Fence, HandlerError, Job, JobId,
     JobInfo, Name, Observer, Retry, State, Transaction, TransactionError, Worker, WorkerId,
@@ -19,6 +19,8 @@ use tokio_postgres::types::Type;
 
 type Kept = Result<(), Box<dyn std::error::Error>>;
 
+/// Is not there.
+const WORKER: WorkerId = WorkerId(1);
 /// Long enough that a busy machine renews it in time.
 const LEASE: Duration = Duration::from_millis(1500);
 /// How long the transactions stay open.
@@ -244,7 +246,7 @@ impl Lab {
             hold_failed: AtomicBool::new(false),
         });
         let orphan = client.enqueue(Orphan {}).await?.id;
-        claim_as_one_that_dies(&client).await?;
+        claim_past_workers(&client).await?;
         let held = client.enqueue(Hold {}).await?.id;
         Ok(Self { client, raw, app, watch, held, orphan })
     }
@@ -323,10 +325,10 @@ impl Lab {
     }
 }
 
-/// Claims what is there for a worker that renews nothing.
-async fn claim_as_one_that_dies(client: &Client) -> Kept {
+/// Claims the orphan in the name of a worker that is not there.
+async fn claim_past_workers(client: &Client) -> Result<Fence, Box<dyn std::error::Error>> {
     let ask = ClaimRequest {
-        worker: WorkerId(1),
+        worker: WORKER,
         lanes: vec![Lane { queue: Name::new("queue", "default")?, limit: 1, at_most_once: 0 }],
         types: Arc::new([Name::new("type", Orphan::TYPE)?].into()),
         lease: LEASE,
@@ -334,8 +336,8 @@ async fn claim_as_one_that_dies(client: &Client) -> Kept {
         bytes: usize::MAX,
         crashed: 1,
     };
-    assert_eq!(client.store().claim(ask).await?.len(), 1);
-    Ok(())
+    let claimed = client.store().claim(ask).await?;
+    Ok(claimed.first().ok_or("it is there to be claimed")?.fence)
 }
 
 async fn outcomes(way: Way) -> Result<(Lab, Vec<AttemptOutcome>), Box<dyn std::error::Error>> {
@@ -392,5 +394,41 @@ async fn a_worker_stops_in_time_though_a_transaction_that_was_left_is_open() -> 
     lab.app.until_over().await;
     let job = lab.job(lab.held).await;
     assert_eq!((job.state, job.attempt), (State::Completed, 1));
+    Ok(lab.client.close().await?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_was_renewed_beside_a_transaction_is_there_when_it_is_rolled_back() -> Kept {
+    let lab = Lab::new(Way::RollBack).await?;
+    // Another one than the lab's, which nobody renews.
+    lab.client.enqueue(Orphan {}).await?;
+    let fence = claim_past_workers(&lab.client).await?;
+    let store = lab.client.store();
+    let holder = connect(&lab.app.url).await;
+    let hold = format!("BEGIN; DELETE FROM dutiful.lease WHERE id = '{}'", fence.id);
+    holder.batch_execute(&hold).await?;
+    let expired =
+        format!("SELECT until < clock_timestamp() FROM dutiful.lease WHERE id = '{}'", fence.id);
+    lab.until("its row expires while its owner renews it", async || {
+        let ask = HeartbeatRequest { worker: WORKER, fences: vec![fence], lease: LEASE };
+        assert_eq!(store.heartbeat(ask).await.expect("a beat")[0].held, Held::Yes);
+        lab.raw.query_one(&expired, &[]).await.expect("it is seen").get(0)
+    })
+    .await;
+    holder.batch_execute("ROLLBACK").await?;
+    let term = store.lead(WorkerId(2), NEVER).await?.term;
+    let ask = RescueRequest { crashes_max: 3, limit: 10, patience: Duration::ZERO };
+    let rescue = async || {
+        let rescued = store.rescue(term, ask).await.expect("an answer");
+        rescued.iter().map(|one| one.fence.id).collect::<Vec<_>>()
+    };
+    assert_eq!(rescue().await, [lab.orphan], "its owner renewed it a moment ago");
+    lab.until("nobody renews it any more", async || rescue().await == [fence.id]).await;
+    let left = "SELECT count(*) FROM dutiful.renewal";
+    lab.until("nothing stays behind", async || {
+        rescue().await;
+        lab.raw.query_one(left, &[]).await.expect("a count").get::<_, i64>(0) == 0
+    })
+    .await;
     Ok(lab.client.close().await?)
 }

@@ -1,8 +1,10 @@
 -- Renews leases that are still ours, and the worker's presence. Only the whole fence renews, so an
 -- answer to a claim that never arrived is not kept alive. Lease rows are locked in the order of
 -- their ids; one that somebody holds (a user's transaction that completes the job) is passed over
--- (SKIP LOCKED) and counts as held, for its end is not up to us. The look comes after the renewal,
--- so what was taken away meanwhile is seen to be gone.
+-- (SKIP LOCKED) and counts as held, for its end is not up to us. Its renewal is written beside it,
+-- where only its owner writes: should the transaction be rolled back, the row is there again with
+-- an end that has long passed. The look comes after the renewal, so what was taken away meanwhile
+-- is seen to be gone.
 
 -- :renew $1 ids, attempts, nonces, worker, lease in µs, $6 now
 SELECT held, cancel FROM dutiful.heartbeat_($1::uuid[], $2::int[], $3::bigint[], $4::bigint,
@@ -15,13 +17,24 @@ RETURNS TABLE (n bigint, held boolean, cancel boolean) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
     WITH free AS MATERIALIZED (
-        SELECT l.ctid AS place FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
+        SELECT l.ctid AS place, l.id FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
         JOIN dutiful.lease l ON (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
         ORDER BY l.id FOR NO KEY UPDATE OF l SKIP LOCKED
+    ),
+    renewed AS (
+        UPDATE dutiful.lease
+        SET until = coalesce(at, clock_timestamp()) + lease_us * interval '1 microsecond'
+        WHERE ctid = ANY (ARRAY (SELECT place FROM free))
     )
-    UPDATE dutiful.lease
-    SET until = coalesce(at, clock_timestamp()) + lease_us * interval '1 microsecond'
-    WHERE ctid = ANY (ARRAY (SELECT place FROM free));
+    INSERT INTO dutiful.renewal (id, attempt, nonce, until)
+    SELECT g.id, g.attempt, g.nonce,
+        coalesce(at, clock_timestamp()) + lease_us * interval '1 microsecond'
+    FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
+    JOIN dutiful.lease l ON (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
+    WHERE NOT EXISTS (SELECT FROM free f WHERE f.id = g.id)
+    ORDER BY g.id
+    ON CONFLICT (id) DO UPDATE SET attempt = excluded.attempt, nonce = excluded.nonce,
+        until = excluded.until;
     UPDATE dutiful.worker SET beat_at = coalesce(at, clock_timestamp()) WHERE id = of_worker;
     RETURN QUERY
     SELECT g.n, l.id IS NOT NULL, coalesce(l.cancel, false)

@@ -1,8 +1,9 @@
 -- Takes jobs whose lease expired back to ready, or to dead. It finds them in lease alone (which is
 -- small: it holds what runs now), pages by id, and compares with the store's clock. Lease rows are
 -- locked in the order of their ids; one that a user's transaction holds is passed over (SKIP
--- LOCKED), for it may complete the job. A row that cannot be one of ours is set aside as dead, and
--- does not count against the limit: the others go on.
+-- LOCKED), for it may complete the job, and so is one that its owner renewed beside such a
+-- transaction (heartbeat.sql), which names the whole fence. A row that cannot be one of ours is set
+-- aside as dead, and does not count against the limit: the others go on.
 
 -- :stalled $1 term, dead after so many crashes (0: never), at most so many, $4 an end this far
 -- ahead in µs is of a clock that went back, now
@@ -27,8 +28,11 @@ BEGIN
         WITH held AS MATERIALIZED (
             SELECT l.ctid AS place FROM dutiful.lease l
             WHERE (l.until < now OR l.until > now + beyond_us * interval '1 microsecond')
-                AND l.id >= last
-            ORDER BY l.id LIMIT at_most FOR UPDATE SKIP LOCKED
+                AND l.id >= last AND NOT EXISTS (
+                    SELECT FROM dutiful.renewal r
+                    WHERE (r.id, r.attempt, r.nonce) = (l.id, l.attempt, l.nonce)
+                        AND r.until BETWEEN now AND now + beyond_us * interval '1 microsecond')
+            ORDER BY l.id LIMIT at_most FOR UPDATE OF l SKIP LOCKED
         ),
         ended AS (
             DELETE FROM dutiful.lease WHERE ctid = ANY (ARRAY (SELECT place FROM held))
@@ -42,6 +46,8 @@ BEGIN
         at_most := at_most - rescued;
         EXIT WHEN at_most <= 0;
     END LOOP;
+    DELETE FROM dutiful.renewal WHERE ctid = ANY (ARRAY (
+        SELECT r.ctid FROM dutiful.renewal r WHERE r.until < now FOR UPDATE SKIP LOCKED));
 END $$
 
 -- :function_page gives each lease of a page, which is gone already, its new place
