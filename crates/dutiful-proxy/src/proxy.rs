@@ -91,8 +91,8 @@ impl Proxy {
         self.addr
     }
 
-    /// Sends connections accepted from now on to another target, as when an address moves to another
-    /// machine. Open ones stay where they are.
+    /// Sends connections accepted from now on to another target, as when an address moves to
+    /// another machine. Open ones stay where they are.
     pub fn redirect(&self, target: SocketAddr) {
         self.lock().target = target;
     }
