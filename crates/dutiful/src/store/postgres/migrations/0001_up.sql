@@ -82,15 +82,6 @@ CREATE TABLE dutiful.lease (
         autovacuum_vacuum_insert_threshold = -1, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX lease_cancel ON dutiful.lease (worker) WHERE cancel;
 
--- Renewals of leases that a user's transaction has: a locked row cannot be changed, and is there as
--- it was when that transaction is rolled back.
-CREATE TABLE dutiful.renewal (
-    id      uuid PRIMARY KEY,
-    attempt int NOT NULL,
-    nonce   bigint NOT NULL,
-    until   timestamptz NOT NULL
-);
-
 -- outcome: 1 completed, 2 cancelled, 3 at-most-once and nothing heard yet, 4 at-most-once and
 -- failed; worker 0: it ended while it waited, so no attempt belongs to this row
 CREATE TABLE dutiful.done (
