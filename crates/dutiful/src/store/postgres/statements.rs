@@ -110,7 +110,7 @@ fn whole(sql: &str, file: &'static str) -> String {
 }
 
 /// Bugs in the SQL that can be put in on purpose: whether one is, the right words, the wrong ones.
-const PLANTED: [(bool, &str, &str); 6] = [
+const PLANTED: [(bool, &str, &str); 7] = [
     (cfg!(bug = "no_fence"), "AND l.attempt = g.attempt AND l.nonce = g.nonce", ""),
     (
         cfg!(bug = "complete_within_unfenced"),
@@ -124,7 +124,8 @@ const PLANTED: [(bool, &str, &str); 6] = [
         "7 AS event WHERE place = 'no'",
     ),
     (cfg!(bug = "one_more_crash"), "stalls >= crashes_max", "stalls > crashes_max"),
-    (cfg!(bug = "record_not_missed"), "j WHERE j.id = l.id)", "j)"),
+    (cfg!(bug = "numbers_unread"), "p.attempt = 2147483647", "false"),
+    (cfg!(bug = "endless_is_a_time"), "WHEN isfinite(next)", "WHEN true"),
 ];
 
 fn planted(sql: &str) -> Cow<'_, str> {
