@@ -82,7 +82,7 @@ impl Hunter {
     /// A third has no key, and which key a job wants stays the same.
     async fn produce(&mut self) -> Result<(), StoreError> {
         let keyed = self.random.bool();
-        let wanted = self.some().into_iter().filter(|at| keyed || at % 3 == 0);
+        let wanted = self.some().into_iter().filter(|at| keyed || at.is_multiple_of(3));
         let jobs: Vec<Record> = wanted.map(|at| self.record(at)).collect();
         self.store.enqueue(jobs).await.map(drop)
     }
@@ -101,7 +101,7 @@ impl Hunter {
             correlation_id: None,
             trace_parent: None,
             group: None,
-            unique_key: (at % 3 != 0).then(|| format!("key {}", at * 7 % KEYS)),
+            unique_key: (!at.is_multiple_of(3)).then(|| format!("key {}", at * 7 % KEYS)),
             tags: Vec::new(),
             delivery: Delivery::AtLeastOnce,
         }

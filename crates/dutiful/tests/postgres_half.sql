@@ -1,5 +1,5 @@
--- What nobody may find in a queue ($1; null: in any): a job in no place or in two, a place without a
--- record, a key that does not follow its job.
+-- What nobody may find in a queue ($1; null: in any): a job in no place or in two, a place without
+-- a record, a key that does not follow its job.
 SELECT format('%s stands in %s places', j.id, p.n) FROM dutiful.job j, LATERAL (
     SELECT (SELECT count(*) FROM dutiful.ready t WHERE t.id = j.id)
         + (SELECT count(*) FROM dutiful.scheduled t WHERE t.id = j.id)

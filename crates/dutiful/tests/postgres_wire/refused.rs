@@ -4,6 +4,8 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
+use dutiful::InvalidJob;
+
 use super::*;
 
 /// Connects where that fails; returns what was said.
@@ -131,5 +133,48 @@ async fn too_many_connections_pass_by_themselves() -> Kept {
     assert!(error.is_passing() && error.to_string().contains("max_connections"), "{error:?}");
     raw.batch_execute(&format!("ALTER ROLE {limited} CONNECTION LIMIT -1")).await?;
     put(&Client::connect(&theirs).await?).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_without_a_free_connection_is_told_and_used_again_when_there_is_one() -> Kept {
+    let settings = [("max_connections", "12"), ("superuser_reserved_connections", "0")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let server = Postgres::start(&dutiful_fixture::Options { settings, ..Default::default() })?;
+    let url = server.fresh_database()?;
+    let client = client(&url).await;
+    put(&client).await?;
+    end_connections(&url).await;
+    let mut hogs = Vec::new();
+    while let Ok((hog, connection)) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
+        tokio::spawn(connection);
+        hogs.push(hog);
+        assert!(hogs.len() <= 12, "there is no limit");
+    }
+    let error = put(&client).await.expect_err("there is no connection left");
+    assert!(matches!(&error, Error::Store(StoreError::Unavailable(_))), "{error:?}");
+    assert!(error.to_string().contains("max_connections"), "{error}");
+    assert!(!error.to_string().contains("may have been done"), "nothing was asked: {error}");
+    drop(hogs);
+    put_when_healed(&client).await;
+    assert_eq!(client.stats().await?.totals.pending, 2, "what failed left nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_payload_of_300_mb_is_refused_at_every_door_and_leaves_nothing() -> Kept {
+    const BYTES: usize = 300 << 20;
+    let url = database();
+    let (_owner, raw) = (client(&url).await, raw(&url).await);
+    let client = Client::builder().payload_bytes_max(usize::MAX).connect(&url).await?;
+    let error = client.enqueue_raw("task", vec![b'1'; BYTES]).await.expect_err("it is too large");
+    assert!(matches!(&error, Error::InvalidJob(InvalidJob::TooLarge { .. })), "{error:?}");
+    assert!(error.to_string().contains("store the data elsewhere"), "{error}");
+    let sql = format!("SELECT dutiful.enqueue('task', to_json(repeat('x', {BYTES})))");
+    let error = raw.query(&sql, &[]).await.expect_err("it is too large");
+    let said = error.as_db_error().expect("the server says it").message();
+    assert!(said.contains("262144") && said.contains("store the data elsewhere"), "{said}");
+    assert_eq!(client.stats().await?.totals.pending, 0, "nothing of it stays");
+    put(&client).await?;
     Ok(())
 }

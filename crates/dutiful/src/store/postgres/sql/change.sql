@@ -20,12 +20,16 @@ BEGIN
             s.queue, s.type INTO state, lane, kind
         FROM dutiful.scheduled s WHERE s.id = job FOR UPDATE;
         IF FOUND THEN RETURN; END IF;
+        -- Locked by the same look that finds it: one that is claimed just now is locked here, too.
         IF lock_lease THEN
-            PERFORM FROM dutiful.lease l WHERE l.id = job FOR UPDATE;
+            SELECT CASE WHEN l.until < coalesce(at_now, clock_timestamp()) THEN 'stalled'
+                ELSE 'active' END, l.queue, l.type INTO state, lane, kind
+            FROM dutiful.lease l WHERE l.id = job FOR UPDATE;
+        ELSE
+            SELECT CASE WHEN l.until < coalesce(at_now, clock_timestamp()) THEN 'stalled'
+                ELSE 'active' END, l.queue, l.type INTO state, lane, kind
+            FROM dutiful.lease l WHERE l.id = job;
         END IF;
-        SELECT CASE WHEN l.until < coalesce(at_now, clock_timestamp()) THEN 'stalled'
-            ELSE 'active' END, l.queue, l.type INTO state, lane, kind
-        FROM dutiful.lease l WHERE l.id = job;
         IF FOUND THEN RETURN; END IF;
         SELECT 'dead', d.queue, d.type INTO state, lane, kind
         FROM dutiful.dead d WHERE d.id = job FOR UPDATE;

@@ -1,5 +1,7 @@
 -- Moves scheduled jobs that are due into ready: the front of the primary key, in its order. A row
--- that somebody has locked (a change by id) is passed over (SKIP LOCKED) and tried again soon. To
+-- that somebody has locked (a change by id) is passed over (SKIP LOCKED) and tried again soon. One
+-- that was given another time since this statement looked is locked and not deleted, for it is
+-- newer than the look: only what is gone from here is placed there, or it would stand in both. To
 -- learn that nothing is due nobody has to lead, and nothing is locked.
 
 -- :due $1 term, at most so many, now
@@ -26,12 +28,12 @@ BEGIN
         ),
         gone AS (
             DELETE FROM dutiful.scheduled WHERE ctid = ANY (ARRAY (SELECT place FROM due))
-            RETURNING id
+            RETURNING *
         ),
         placed AS (
             INSERT INTO dutiful.ready (queue, priority, run_at, id, type, flags, attempt, failures,
                 crashes)
-            SELECT queue, priority, now, id, type, flags, attempt, failures, crashes FROM due
+            SELECT queue, priority, now, id, type, flags, attempt, failures, crashes FROM gone
             ON CONFLICT DO NOTHING
         )
         SELECT count(*) INTO moved FROM gone;

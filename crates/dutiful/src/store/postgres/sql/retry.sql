@@ -1,7 +1,7 @@
 -- Puts dead, failed or cancelled jobs back into ready, due now. The last attempt of a dead or
 -- cancelled one moves to the attempt log first. Rows are locked in the order of the ids
--- (change.sql), then unique keys are taken in the order of the keys, as an enqueue does, and whoever
--- holds one meanwhile is waited for; of two jobs with one key the first of the request gets it.
+-- (change.sql), then unique keys are taken in the order of the keys, as an enqueue does; whoever
+-- holds one meanwhile is waited for, and of two jobs with one key the first of the request gets it.
 
 -- :all $1 ids, $2 now; n is the place in the request
 SELECT n, change, state, holder FROM dutiful.retry_($1::uuid[], $2::timestamptz) ORDER BY n
