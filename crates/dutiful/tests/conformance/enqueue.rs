@@ -16,6 +16,8 @@ promises![
     a_time_wins_over_a_delay,
     the_edges_of_time_are_kept,
     takes_a_thousand_jobs_at_once,
+    a_large_batch_is_stored_as_its_jobs_are_one_by_one,
+    a_large_batch_passes_over_what_is_there_already,
     takes_a_hundred_thousand_jobs_through_the_client,
 ];
 
@@ -188,5 +190,75 @@ async fn takes_a_hundred_thousand_jobs_through_the_client(lab: Lab) -> Kept {
         let seen = lab.show(stored[at].id).await;
         assert_eq!(seen.payload.map(|p| p.get().to_owned()), Some(n.to_string()));
     }
+    Ok(())
+}
+
+/// Jobs of all kinds, so many that a store may have another way for them.
+fn many() -> Vec<Record> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let kind = |n: usize| Record {
+        payload: format!("{{\"n\": {n}}}").into_bytes(),
+        queue: name(if n.is_multiple_of(2) { "default" } else { "other" }),
+        priority: (n % 1001) as u16,
+        delay: if n.is_multiple_of(5) { HOUR } else { Duration::ZERO },
+        scheduled_for: match n % 7 {
+            0 => Some(START.plus(HOUR * 2)),
+            1 => Some(START.minus(HOUR)),
+            _ => None,
+        },
+        correlation_id: n.is_multiple_of(3).then(|| format!("order {n}")),
+        trace_parent: n.is_multiple_of(4).then(|| "00-0af7651916cd43dd-b7ad-01".into()),
+        group: n.is_multiple_of(6).then(|| "tenant \u{1f600}".into()),
+        tags: if n.is_multiple_of(8) { vec!["a".into(), "b, c".into()] } else { Vec::new() },
+        delivery: match n % 9 {
+            0 => Delivery::AtMostOnce,
+            _ => Delivery::AtLeastOnce,
+        },
+        ..job()
+    };
+    (0..2600).map(kind).collect()
+}
+
+async fn a_large_batch_is_stored_as_its_jobs_are_one_by_one(lab: Lab) -> Kept {
+    let together = many();
+    let alone =
+        || together.iter().step_by(97).map(|job| Record { id: JobId::new(), ..job.clone() });
+    let alone: Vec<Record> = alone().collect();
+    let ids = lab.put_all(together.clone()).await;
+    for (id, twin) in ids.iter().step_by(97).zip(alone) {
+        let twin = lab.put_one(twin).await;
+        let (one, other) = (lab.show(*id).await, lab.show(twin).await);
+        let same = |info: &JobInfo| {
+            let own = info.correlation_id == info.id.to_string();
+            let correlation = if own { String::new() } else { info.correlation_id.clone() };
+            format!("{:?}", JobInfo { id: *id, correlation_id: correlation, ..info.clone() })
+        };
+        assert_eq!(same(&one), same(&other));
+    }
+    let totals = lab.store.stats().await?.totals;
+    let scheduled = together.iter().filter(|job| match job.scheduled_for {
+        Some(at) => at > START,
+        None => !job.delay.is_zero(),
+    });
+    let twins = together.len().div_ceil(97) as u64;
+    assert_eq!(totals.pending + totals.scheduled, together.len() as u64 + twins);
+    assert!(totals.scheduled >= scheduled.count() as u64);
+    Ok(())
+}
+
+async fn a_large_batch_passes_over_what_is_there_already(lab: Lab) -> Kept {
+    let mut jobs: Vec<Record> = (0..1500).map(|_| job()).collect();
+    let there = lab.put_one(jobs[700].clone()).await;
+    jobs.push(jobs[3].clone());
+    let answers = lab.store.enqueue(jobs.clone()).await?;
+    for (at, (answer, job)) in answers.iter().zip(&jobs).enumerate() {
+        let known = job.id == there || at == 1500;
+        let wanted = if known { EnqueueOutcome::Exists } else { EnqueueOutcome::New };
+        assert_eq!((answer.id, answer.outcome), (job.id, wanted), "{at}");
+    }
+    assert_eq!(lab.store.stats().await?.totals.pending, 1500, "each once");
+    let again = lab.store.enqueue(jobs).await?;
+    assert!(again.iter().all(|answer| answer.outcome == EnqueueOutcome::Exists));
+    assert_eq!(lab.store.stats().await?.totals.pending, 1500);
     Ok(())
 }

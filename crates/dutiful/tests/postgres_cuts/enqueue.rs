@@ -1,5 +1,10 @@
 //! `enqueue`, cut off: the same ids are stored once, and the library itself asks again.
 
+use std::collections::HashMap;
+
+use dutiful::store::Enqueued;
+use dutiful_proxy::{Connection, End as ProxyEnd, Fault, Side, Way, Which};
+
 use super::lab::event::ENQUEUED;
 use super::lab::*;
 
@@ -89,5 +94,53 @@ async fn a_job_that_was_there_before_is_not_called_new_though_the_answer_got_los
         )
         .await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_large_batch_is_stored_once_wherever_its_connection_breaks() -> Kept {
+    const JOBS: usize = 1000;
+    let lab = Lab::open().await?;
+    let (mut made, mut before) = (0, HashMap::new());
+    // The messages of the rows are many and all alike: the ends of what they belong to are cut.
+    for text in [
+        "BEGIN",
+        "SELECT \"dutiful\".moment_($1:",
+        "COPY \"dutiful\".job",
+        "COPY \"dutiful\".ready",
+        "INSERT INTO \"dutiful\".tally (queue, type, event, n)\nSELECT g.queue",
+        "COMMIT",
+    ] {
+        for (way, side) in [
+            (Way::ToServer, Side::Before),
+            (Way::ToServer, Side::After),
+            (Way::ToClient, Side::Before),
+            (Way::ToClient, Side::After),
+        ] {
+            let queue = lab.queue();
+            let jobs: Vec<Record> = (0..JOBS).map(|_| job(&queue)).collect();
+            let cut = Fault::CutAtMessage { way, k: 1, side };
+            lab.proxy.on_all(Which::sent(text).once(), cut);
+            let told = lab.cut.enqueue(jobs.clone()).await?;
+            lab.proxy.heal();
+            made += 1;
+            let is_cut = |one: &&Connection| one.end == Some(ProxyEnd::Cut(way));
+            let cuts = lab.proxy.connections().iter().filter(is_cut).count();
+            assert!(cuts > *before.get(&way).unwrap_or(&0), "{text} {way:?} {side:?}: no cut");
+            before.insert(way, cuts);
+            assert_eq!(told.len(), JOBS);
+            let new = |(one, job): (&Enqueued, &Record)| {
+                (one.id, one.outcome) == (job.id, EnqueueOutcome::New)
+            };
+            assert!(told.iter().zip(&jobs).all(new), "{text} {way:?} {side:?}");
+            assert_eq!(
+                lab.counted(&queue, ENQUEUED).await?,
+                JOBS as i64,
+                "{text} {way:?} {side:?}"
+            );
+            lab.nothing_is_half(&queue).await?;
+        }
+    }
+    println!("a large batch: {made} cuts");
     Ok(())
 }

@@ -15,24 +15,27 @@ use crate::job::{Delivery, Record};
 use crate::store::common::stored::join_tags;
 use crate::store::{EnqueueOutcome, Enqueued};
 
+/// A batch as large as this goes by COPY: below, its five statements cost more than they spare.
+pub(super) const COPY_MIN: usize = 1000;
+
 /// The columns of a batch, as they travel.
 #[derive(Default)]
-struct Columns<'a> {
-    ids: Vec<JobId>,
-    types: Vec<&'a str>,
-    queues: Vec<&'a str>,
-    payloads: Vec<&'a [u8]>,
-    priorities: Vec<i16>,
-    delays: Vec<i64>,
-    times: Vec<Option<Timestamp>>,
-    attempts: Vec<i32>,
-    timeouts: Vec<i64>,
-    deliveries: Vec<i16>,
-    correlations: Vec<Option<&'a str>>,
-    traces: Vec<Option<&'a str>>,
-    groups: Vec<Option<&'a str>>,
-    tags: Vec<Option<String>>,
-    keys: Vec<Option<&'a str>>,
+pub(super) struct Columns<'a> {
+    pub(super) ids: Vec<JobId>,
+    pub(super) types: Vec<&'a str>,
+    pub(super) queues: Vec<&'a str>,
+    pub(super) payloads: Vec<&'a [u8]>,
+    pub(super) priorities: Vec<i16>,
+    pub(super) delays: Vec<i64>,
+    pub(super) times: Vec<Option<Timestamp>>,
+    pub(super) attempts: Vec<i32>,
+    pub(super) timeouts: Vec<i64>,
+    pub(super) deliveries: Vec<i16>,
+    pub(super) correlations: Vec<Option<&'a str>>,
+    pub(super) traces: Vec<Option<&'a str>>,
+    pub(super) groups: Vec<Option<&'a str>>,
+    pub(super) tags: Vec<Option<String>>,
+    pub(super) keys: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -57,6 +60,14 @@ impl<'a> Columns<'a> {
         self.groups.push(job.group.as_deref());
         self.tags.push(join_tags(&job.tags));
         self.keys.push(job.unique_key.as_deref());
+    }
+
+    /// Returns the time that was asked for, as `part_given` reckons it.
+    pub(super) fn wanted(&self, at: usize, now: Timestamp) -> Option<Timestamp> {
+        let delay = self.delays[at];
+        let later = || Timestamp::from_us(now.us().saturating_add(delay));
+        let wanted = self.times[at].or_else(|| (delay >= 0).then(later));
+        wanted.map(|wanted| wanted.min(Timestamp::MAX))
     }
 
     /// The parameters of both statements, in their order; the keys come behind them.
@@ -153,6 +164,19 @@ impl Db {
         given.dedup_by_key(|job| job.id);
         let mut columns = Columns::default();
         given.into_iter().for_each(|job| columns.push(job));
+        let mut known = known;
+        if !known && columns.ids.len() >= COPY_MIN && self.wire.manner().prepares {
+            match self.copy(&columns).await {
+                Ok(()) => {
+                    let mut new: HashSet<JobId> = columns.ids.iter().copied().collect();
+                    return Ok(told(jobs, &mut new));
+                }
+                Err(Trouble::Repeated(_)) => known = true,
+                // It was not done, and is asked for again in the way that bears trouble.
+                Err(Trouble::Unsent(_) | Trouble::Again(_) | Trouble::Outdated(_)) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
         let now = self.now();
         let params = columns.params(&now);
         let rows = match known {
@@ -167,11 +191,7 @@ impl Db {
         };
         let mut new =
             rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<JobId>, _>>()?;
-        let told = jobs.iter().map(|job| match new.remove(&job.id) {
-            true => Enqueued { id: job.id, outcome: EnqueueOutcome::New },
-            false => Enqueued { id: job.id, outcome: EnqueueOutcome::Exists },
-        });
-        Ok(told.collect())
+        Ok(told(jobs, &mut new))
     }
 
     async fn insert_keyed(&self, line: Line, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
@@ -195,4 +215,13 @@ impl Db {
         }
         Ok(answers)
     }
+}
+
+/// Tells of each job whether it is among the new ones: of an id that stands twice, the first is.
+fn told(jobs: &[Record], new: &mut HashSet<JobId>) -> Vec<Enqueued> {
+    let mut outcome = |job: &Record| match new.remove(&job.id) {
+        true => EnqueueOutcome::New,
+        false => EnqueueOutcome::Exists,
+    };
+    jobs.iter().map(|job| Enqueued { id: job.id, outcome: outcome(job) }).collect()
 }

@@ -16,8 +16,9 @@ use crate::error::StoreError;
 use crate::job::Record;
 use crate::store::Enqueued;
 
-/// Most rows in one statement, unless one caller brings more.
+/// Most rows in one statement, or in one COPY, unless one caller brings more.
 const ROWS_MAX: usize = 1000;
+const COPIED_MAX: usize = 4000;
 /// Where so many callers were answered together, they are waited for once more …
 const CALLERS_MANY: usize = 8;
 /// … for this long at most.
@@ -32,7 +33,11 @@ struct Waiting {
 
 /// Who waits for the next statement.
 #[derive(Default)]
-pub(super) struct Gathering(Mutex<Queued>);
+pub(super) struct Gathering {
+    line: Mutex<Queued>,
+    /// One large batch at a time: each is a transaction on the connection for them.
+    pub(super) copying: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 struct Queued {
@@ -43,7 +48,7 @@ struct Queued {
 
 impl Gathering {
     fn lock(&self) -> MutexGuard<'_, Queued> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Many tasks that enqueue one by one come again as soon as they are answered, and all but the
@@ -59,12 +64,12 @@ impl Gathering {
     }
 
     /// Takes the next callers, as many as fit; ends the work when there is none.
-    fn next(&self) -> Vec<Waiting> {
+    fn next(&self, rows_max: usize) -> Vec<Waiting> {
         let mut line = self.lock();
         let mut rows = 0;
         let fits = |one: &&Waiting| {
             rows += one.jobs.len();
-            rows <= ROWS_MAX
+            rows <= rows_max
         };
         let n = line.waiting.iter().take_while(fits).count().max(1).min(line.waiting.len());
         line.busy = n > 0;
@@ -106,10 +111,11 @@ impl Db {
 }
 
 async fn work_off(db: Arc<Db>) {
+    let rows_max = if db.wire.manner().prepares { COPIED_MAX } else { ROWS_MAX };
     let mut callers = 0;
     loop {
         db.gathering.let_come_again(callers).await;
-        let batch = db.gathering.next();
+        let batch = db.gathering.next(rows_max);
         if batch.is_empty() {
             return;
         }

@@ -3,6 +3,7 @@
 mod attempt;
 mod change;
 mod claim;
+mod copy;
 mod count;
 mod doctor;
 mod doorbell;

@@ -5,10 +5,11 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::JoinHandle;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Row, Socket};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, CopyInSink, Row, Socket};
 
 use super::errors::{Trouble, check_version};
 use super::pooler::Manner;
@@ -159,6 +160,16 @@ impl Session {
             true => Err(Trouble::Unsent(StoreError::Unavailable("the connection ended".into()))),
             false => Ok(()),
         }
+    }
+
+    /// Begins to send rows to a table.
+    pub(super) async fn copy_in(
+        &self,
+        key: (&'static str, &'static str),
+        statement: &Statement,
+    ) -> Result<CopyInSink<Bytes>, Trouble> {
+        let prepared = self.prepared(key, statement).await?;
+        Ok(self.client.copy_in(&prepared).await?)
     }
 
     /// Runs several statements without parameters, in one transaction.

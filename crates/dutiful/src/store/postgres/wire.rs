@@ -26,7 +26,7 @@ use super::target::Target;
 use crate::error::StoreError;
 
 /// How long a statement may take.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// The first pause, for all connections together, after a connection could not be made, doubling …
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// … up to this one; each is drawn between nothing and itself.
@@ -53,9 +53,11 @@ pub(super) enum Line {
     Upkeep = 5,
     /// New jobs with unique keys, which may have to wait for somebody's open transaction.
     Keyed = 6,
+    /// Large batches of new jobs, each a transaction of several statements.
+    Copy = 7,
 }
 
-const LINES: usize = 7;
+const LINES: usize = 8;
 
 /// The thread and its connections.
 pub(super) struct Wire {

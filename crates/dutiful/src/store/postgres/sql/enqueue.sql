@@ -63,6 +63,31 @@ counted AS (
     SELECT queue, type, 0, count(*) FROM new GROUP BY queue, type
 )
 
+-- :copy_begin a large batch: the same rows, none of which is there yet, by COPY
+BEGIN
+
+-- :copy_moment its time: $1 now
+SELECT dutiful.moment_($1::timestamptz)
+
+-- :copy_records
+COPY dutiful.job (id, type, queue, priority, created_at, scheduled_for, max_attempts, timeout_ms,
+    correlation_id, trace_parent, group_key, tags, delivery, payload) FROM STDIN (FORMAT binary)
+
+-- :copy_ready those that are due
+COPY dutiful.ready (queue, priority, run_at, id, type, flags, attempt, failures, crashes)
+FROM STDIN (FORMAT binary)
+
+-- :copy_scheduled those that are not
+COPY dutiful.scheduled (queue, priority, run_at, id, type, flags, attempt, failures, crashes,
+    reason) FROM STDIN (FORMAT binary)
+
+-- :copy_counted $1 queues, types, $3 how many
+INSERT INTO dutiful.tally (queue, type, event, n)
+SELECT g.queue, g.type, 0, g.n FROM unnest($1::text[], $2::text[], $3::bigint[]) g (queue, type, n)
+
+-- :copy_commit
+COMMIT
+
 -- :ages how old these jobs are, in µs: what a lost answer left to be known. $1 ids, $2 now
 SELECT j.id, (extract(epoch FROM coalesce($2::timestamptz, clock_timestamp()) - j.created_at)
     * 1000000)::bigint
