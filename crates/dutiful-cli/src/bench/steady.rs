@@ -185,6 +185,6 @@ impl Report {
                 ms(0.99),
             ]);
         }
-        output::line(&table.to_string())
+        output::line(table)
     }
 }

@@ -17,8 +17,8 @@ use crate::telemetry::{Event, Run};
 const PROMOTE: Duration = Duration::from_millis(250);
 /// Most jobs in one promotion.
 const PROMOTE_MAX: usize = 1000;
-/// A chore that is slow (an old snapshot keeps dead rows in its way) rests for so many times as long
-/// as it took, so that it never takes more than a small part of the server.
+/// A chore that is slow (an old snapshot keeps dead rows in its way) rests for so many times as
+/// long as it took, so that it never takes more than a small part of the server.
 const RESCUE_REST: u32 = 20;
 const PROMOTE_REST: u32 = 4;
 /// Most leases in one rescue.

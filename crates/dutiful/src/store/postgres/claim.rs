@@ -1,9 +1,9 @@
 //! Takes jobs from the front of the queues under a lease: one statement for all lanes.
 //!
 //! The statement picks as many rows as were asked for and takes them all. Where it meets one that
-//! may have to stay (a second job that crashed a worker, an at-most-once job without a free slot) it
-//! takes nothing, and another statement weighs row by row; what is missing then is asked for again
-//! with what is left of the request.
+//! may have to stay (a second job that crashed a worker, an at-most-once job without a free slot)
+//! it takes nothing, and another statement weighs row by row; what is missing then is asked for
+//! again with what is left of the request.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! Stores large batches: their rows go to the server as COPY takes them, which costs it about half of
-//! what the same rows cost as arrays. One transaction on a connection that does nothing else; what
-//! fails ends the connection, so that none is left open, and an id that is there already makes it
-//! fail as a whole.
+//! Stores large batches: their rows go to the server as COPY takes them, which costs it about half
+//! of what the same rows cost as arrays. One transaction on a connection that does nothing else;
+//! what fails ends the connection, so that none is left open, and an id that is there already makes
+//! it fail as a whole.
 
 use std::collections::HashMap;
 use std::pin::pin;

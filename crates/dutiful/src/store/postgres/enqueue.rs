@@ -151,8 +151,9 @@ impl Db {
         Ok(())
     }
 
-    /// Inserts jobs in the order of their ids, so that two batches with the same ones cannot wait for
-    /// each other in a circle. The same id twice in a batch is one job; the second one exists already.
+    /// Inserts jobs in the order of their ids, so that two batches with the same ones cannot wait
+    /// for each other in a circle. The same id twice in a batch is one job; the second one exists
+    /// already.
     async fn insert_plain(
         &self,
         line: Line,

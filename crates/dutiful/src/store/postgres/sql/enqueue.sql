@@ -2,11 +2,11 @@
 -- changes nothing. No locks but those of the new rows; unique keys are taken in the order of the
 -- keys, ids without one in their own, so that two batches cannot wait for each other in a circle.
 
--- :plain jobs without unique keys, none of which is there yet; answers with their ids. $1 ids, types,
--- queues, payloads, $5 priorities, delays in µs (-1: none), times or null, $8 most attempts,
--- timeouts in ms, $10 at most once, correlation ids, trace parents, groups, $14 tags as JSON
--- arrays, $15 now. They come in the order of their ids. To look for each id before it is inserted
--- costs a sixth, and an id that is there is rare: the insert fails, and `known` does it.
+-- :plain jobs without unique keys, none of which is there yet; answers with their ids. $1 ids,
+-- types, queues, payloads, $5 priorities, delays in µs (-1: none), times or null, $8 most
+-- attempts, timeouts in ms, $10 at most once, correlation ids, trace parents, groups, $14 tags as
+-- JSON arrays, $15 now. They come in the order of their ids. To look for each id before it is
+-- inserted costs a sixth, and an id that is there is rare: the insert fails, and `known` does it.
 /* part_given */,
 new AS (
     /* part_records */

@@ -1,10 +1,10 @@
 -- Writes how attempts ended. A lease ends only where the whole fence (id, attempt, nonce) still
 -- holds, so a worker whose lease was taken away changes nothing. One that somebody else has locked
--- is passed over (SKIP LOCKED) and asked for again by the caller, beside all others, so nobody waits
--- for anybody, in whatever order the rows come. Each answers with the places in the request whose fence held.
--- What was locked is deleted, but for a row that a heartbeat renewed after this statement's
--- snapshot: it is locked in its new version, which the delete does not see. So the deleted rows are
--- counted, and only where some are missing they are looked up one by one.
+-- is passed over (SKIP LOCKED) and asked for again by the caller, beside all others, so nobody
+-- waits for anybody, in whatever order the rows come. Each answers with the places in the request
+-- whose fence held. What was locked is deleted, but for a row that a heartbeat renewed after this
+-- statement's snapshot: it is locked in its new version, which the delete does not see. So the
+-- deleted rows are counted, and only where some are missing they are looked up one by one.
 
 -- :done completed and cancelled ones: $1 ids, attempts, nonces, $4 outcomes, started, finished,
 -- failures, $8 results, ran buckets, waited buckets, $11 ran µs, waited µs, $13 queues, types,
