@@ -16,7 +16,7 @@ use crate::output;
 use crate::settings::Settings;
 
 /// Jobs are enqueued in a call each so often.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(50);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a second saw.
