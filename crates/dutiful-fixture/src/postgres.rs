@@ -178,6 +178,18 @@ impl Postgres {
         Ok(())
     }
 
+    /// Stops in order and starts again as a hot standby whose primary says nothing: it is read, and
+    /// nothing can be written until `SELECT pg_promote()`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Postgres::restart`].
+    pub fn restart_as_standby(&self) -> Result<()> {
+        let signal = self.keeper().folder().join("data/standby.signal");
+        fs::write(signal, "").context("make it a standby")?;
+        self.restart()
+    }
+
     /// Returns the postmaster's process while it was not stopped here.
     pub fn pid(&self) -> Option<u32> {
         self.keeper().pid()

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use dutiful::InvalidJob;
+use dutiful_fixture::Options;
 
 use super::*;
 
@@ -89,6 +90,30 @@ async fn a_server_that_only_reads_is_told_and_left_when_it_writes_again() -> Kep
     assert!(error.to_string().contains("primary"), "{error}");
     raw_again(&url, name).await;
     put_when_healed(&client).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_standby_is_told_until_it_is_the_primary() -> Kept {
+    let server = Postgres::start(&Options::default())?;
+    let url = server.fresh_database()?;
+    let client = client(&url).await;
+    put(&client).await?;
+    server.restart_as_standby()?;
+    let refused = async |client: &Client| {
+        let error = put(client).await.expect_err("nothing can be written");
+        assert!(matches!(&error, Error::Store(StoreError::ReadOnly(_))), "{error:?}");
+        assert!(error.to_string().contains("primary"), "{error}");
+    };
+    refused(&client).await;
+    // Whoever comes new is told the same, and may read.
+    let late = Client::connect(&url).await?;
+    refused(&late).await;
+    assert_eq!(late.stats().await?.totals.pending, 1, "nothing was written");
+    server.psql("postgres", "SELECT pg_promote()")?;
+    put_when_healed(&client).await;
+    put_when_healed(&late).await;
+    assert_eq!(client.stats().await?.totals.pending, 3);
     Ok(())
 }
 
