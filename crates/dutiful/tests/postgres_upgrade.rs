@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dutiful::{Client, Context, Error, Job, JobId, Result, StoreError, Worker};
+use dutiful::store::{ClaimRequest, HeartbeatRequest, Held, Lane, RescueRequest};
+use dutiful::{Client, Context, Error, Job, JobId, Name, Result, StoreError, Worker, WorkerId};
 use dutiful_fixture::{Postgres, Version};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::NoTls;
@@ -248,6 +249,45 @@ async fn judge(seen: &Seen, client: &Client) -> Kept {
     let (call, wait) = (us(&seen.longest_call_us), us(&seen.longest_wait_us));
     assert!(wait < WAIT_MAX, "somebody waited {wait:?} behind a migration");
     assert!(call < 2 * WAIT_MAX, "an enqueue took {call:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn leases_are_renewed_and_rescued_in_the_version_before() -> Kept {
+    const LEASE: Duration = Duration::from_millis(300);
+    let url = database();
+    let client = Client::builder().migrate(true).connect(&url).await?;
+    let (store, worker) = (client.store(), WorkerId(1));
+    let newest = client.migrate(None).await?.to;
+    client.migrate(Some(newest - 1)).await?;
+    client.enqueue(Task {}).await?;
+    let ask = ClaimRequest {
+        worker,
+        lanes: vec![Lane { queue: Name::new("queue", "default")?, limit: 1, at_most_once: 0 }],
+        types: Arc::new([Name::new("type", Task::TYPE)?].into()),
+        lease: LEASE,
+        limit: 1,
+        bytes: usize::MAX,
+        crashed: 1,
+    };
+    let fence = store.claim(ask).await?[0].fence;
+    let holder = raw(&url).await;
+    holder.batch_execute("BEGIN; SELECT FROM dutiful.lease FOR UPDATE").await?;
+    let beat = || HeartbeatRequest { worker, fences: vec![fence], lease: LEASE };
+    assert_eq!(store.heartbeat(beat()).await?[0].held, Held::Yes, "somebody has it");
+    holder.batch_execute("ROLLBACK").await?;
+    assert_eq!(store.heartbeat(beat()).await?[0].held, Held::Yes);
+    let term = store.lead(WorkerId(2), HUNG).await?.term;
+    let ask = RescueRequest { crashes_max: 3, limit: 10, patience: Duration::ZERO };
+    let rescued = async {
+        while store.rescue(term, ask).await.expect("an answer").is_empty() {
+            tokio::time::sleep(PACE).await;
+        }
+    };
+    soon(rescued).await;
+    assert_eq!(store.heartbeat(beat()).await?[0].held, Held::Lost);
+    client.migrate(None).await?;
+    assert_eq!(client.stats().await?.totals.pending, 1);
     Ok(())
 }
 

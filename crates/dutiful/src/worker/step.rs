@@ -38,6 +38,8 @@ impl Step {
             bytes: usize::MAX,
             crashed: 1,
         };
+        // An end that a user's transaction kept from being written last time.
+        finish::write_now(engine).await?;
         let renewed = BootTime::now();
         let Some(job) = engine.store().claim(ask).await?.pop() else { return Ok(None) };
         let fence = job.fence;

@@ -18,7 +18,7 @@ const PROMOTE: Duration = Duration::from_millis(250);
 /// Most jobs in one promotion.
 const PROMOTE_MAX: usize = 1000;
 /// A chore that is slow (an old snapshot keeps dead rows in its way) rests for so many times as
-/// long as it took, so that it never takes more than a small part of the server.
+/// long as it took, so that it takes a small part of the server; a rescue no longer than a lease.
 const RESCUE_REST: u32 = 20;
 const PROMOTE_REST: u32 = 4;
 /// Most leases in one rescue.
@@ -97,7 +97,7 @@ async fn chores(engine: &Engine, term: i64, plan: &mut Plan) -> Result<Duration,
     if Instant::now() >= plan.rescue {
         let began = Instant::now();
         rescue(engine, term).await?;
-        let rest = began.elapsed() * RESCUE_REST;
+        let rest = (began.elapsed() * RESCUE_REST).min(engine.settings.lease);
         plan.rescue = Instant::now() + engine.settings.sweep().max(rest);
     }
     if Instant::now() >= plan.fold {

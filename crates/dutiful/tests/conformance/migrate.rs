@@ -22,6 +22,9 @@ async fn migrating_to_where_it_is_changes_nothing(lab: Lab) -> Kept {
 }
 
 async fn every_version_but_the_first_step_keeps_the_jobs(lab: Lab) -> Kept {
+    if lab.name == "postgres_18" {
+        skip!(lab, "its role may not change tables");
+    }
     let mut given = Vec::new();
     for state in State::ALL {
         let id = lab.in_state(state).await;

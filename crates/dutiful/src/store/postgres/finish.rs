@@ -25,7 +25,7 @@ use crate::store::{DeadReason, End, Finish, Held};
 /// A lease that somebody holds is asked for again after this while …
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 /// … and so often; after that it is a user's transaction, of which nobody knows how long it takes.
-const LOCKED_TRIES: u32 = 3;
+const LOCKED_TRIES: u32 = 1;
 /// How often a batch is written again whose outcome is unknown.
 const UNKNOWN_TRIES: u32 = 5;
 
@@ -55,7 +55,7 @@ impl Db {
     ) -> Result<Vec<Held>, Trouble> {
         let answer = self.finish_each_kind(worker, ends).await;
         match &answer {
-            Ok(_) => self.unsure.forget(ends),
+            Ok(held) => self.unsure.forget(ends.iter().zip(held)),
             // Of several kinds some may have been written before the trouble came.
             Err(_) => self.unsure.remember(ends),
         }

@@ -302,8 +302,10 @@ impl Db {
         let queues: Vec<&str> = question.lanes.iter().map(|(queue, _)| queue.as_str()).collect();
         let priorities: Vec<i16> = question.lanes.iter().map(|(_, at)| *at).collect();
         let types: Vec<&str> = question.types.iter().map(Name::as_str).collect();
-        let params: [&(dyn ToSql + Sync); 4] = [&queues, &priorities, &question.starts, &types];
-        let rows = self.query(Line::Look, "claim", "fronts", &params).await?;
+        let look = !question.search;
+        let params: [&(dyn ToSql + Sync); 5] =
+            [&queues, &priorities, &question.starts, &types, &look];
+        let rows = self.query(Line::Lanes, "claim", "fronts", &params).await?;
         let first = rows.first().ok_or(Trouble::Mistake("a look at the lanes said nothing"))?;
         Ok(Answer {
             fronts: rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?,

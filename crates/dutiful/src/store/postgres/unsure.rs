@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::id::Fence;
-use crate::store::Finish;
+use crate::store::{Finish, Held};
 
 /// Fences kept at most. Those of workers that gave up stay here, so there is an end to them; what
 /// is forgotten is answered as lost, and that only costs a repeat's refusal.
@@ -35,11 +35,11 @@ impl Unsure {
         cfg!(not(bug = "answer_lost")) && self.fences().contains(&one.fence)
     }
 
-    /// Forgets ends whose fate was told.
-    pub(super) fn forget(&self, ends: &[Finish]) {
+    /// Forgets ends whose fate was told; that of a locked one is not known yet.
+    pub(super) fn forget<'f>(&self, told: impl Iterator<Item = (&'f Finish, &'f Held)>) {
         let mut fences = self.fences();
         if !fences.is_empty() {
-            ends.iter().for_each(|one| {
+            told.filter(|(_, held)| **held != Held::Locked).for_each(|(one, _)| {
                 fences.remove(&one.fence);
             });
         }

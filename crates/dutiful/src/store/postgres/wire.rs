@@ -55,9 +55,11 @@ pub(super) enum Line {
     Keyed = 6,
     /// Large batches of new jobs, each a transaction of several statements.
     Copy = 7,
+    /// Looks at where lanes begin, some of which read much; one after the other (floors.rs).
+    Lanes = 8,
 }
 
-const LINES: usize = 8;
+const LINES: usize = 9;
 
 /// The thread and its connections.
 pub(super) struct Wire {

@@ -126,10 +126,12 @@ SELECT w.n, w.id, CASE WHEN w.takes THEN w.attempt + 1 END, w.queue, w.type, w.f
 FROM judged w, t
 
 -- :fronts where each lane begins now, by what this statement sees (and locks nothing): $1 queues,
--- priorities, $3 from these times on, types. The transaction takes a number, so that it can be told
--- later whether all that ran beside it have ended.
+-- priorities, $3 from these times on, types, $5 whether it is a look: its transaction takes a
+-- number, so that it can be told later whether all that ran beside it have ended. A search, which
+-- may take long, takes none: it would hold up everybody's looks.
 SELECT r.run_at, c.now, c.oldest, c.xid
-FROM (SELECT statement_timestamp() AS now, pg_current_xact_id()::text::bigint AS xid,
+FROM (SELECT statement_timestamp() AS now,
+        CASE WHEN $5::boolean THEN pg_current_xact_id()::text::bigint ELSE 0 END AS xid,
         pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) c
 CROSS JOIN unnest($1::text[], $2::smallint[], $3::timestamptz[]) WITH ORDINALITY
     AS l (queue, priority, run_at, n)

@@ -4,7 +4,8 @@
 -- waits for anybody, in whatever order the rows come. Each answers with the places in the request
 -- whose fence held. What was locked is deleted, but for a row that a heartbeat renewed after this
 -- statement's snapshot: it is locked in its new version, which the delete does not see. So the
--- deleted rows are counted, and only where some are missing they are looked up one by one.
+-- deleted rows are counted, and only where some are missing it is looked which (IS TRUE keeps that
+-- look a hash: our sessions join by loops).
 
 -- :done completed and cancelled ones: $1 ids, attempts, nonces, $4 outcomes, started, finished,
 -- failures, $8 results, ran buckets, waited buckets, $11 ran µs, waited µs, $13 queues, types,
@@ -23,7 +24,7 @@ held AS MATERIALIZED (
 ),
 gone AS (
     DELETE FROM dutiful.lease WHERE ctid = ANY (ARRAY (SELECT place FROM held))
-    RETURNING ctid AS place
+    RETURNING id
 ),
 whole AS MATERIALIZED (
     SELECT (SELECT count(*) FROM gone) = (SELECT count(*) FROM held) AS so
@@ -31,7 +32,8 @@ whole AS MATERIALIZED (
 mine AS NOT MATERIALIZED (
     SELECT h.* FROM held h WHERE (SELECT so FROM whole)
     UNION ALL
-    SELECT h.* FROM held h WHERE NOT (SELECT so FROM whole) AND place IN (SELECT place FROM gone)
+    SELECT h.* FROM held h
+    WHERE NOT (SELECT so FROM whole) AND (h.id IN (SELECT id FROM gone)) IS TRUE
 ),
 placed AS (
     INSERT INTO dutiful.done (id, attempt, nonce, worker, outcome, started_at, finished_at,

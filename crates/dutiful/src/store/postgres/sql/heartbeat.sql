@@ -15,26 +15,31 @@ CREATE OR REPLACE FUNCTION dutiful.heartbeat_(ids uuid[], attempts int[], nonces
     of_worker bigint, lease_us bigint, at timestamptz)
 RETURNS TABLE (n bigint, held boolean, cancel boolean) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+    until_then timestamptz := coalesce(at, clock_timestamp()) + lease_us * interval '1 microsecond';
+    renewed uuid[];
 BEGIN
     WITH free AS MATERIALIZED (
-        SELECT l.ctid AS place, l.id FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
+        SELECT l.ctid AS place FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
         JOIN dutiful.lease l ON (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
         ORDER BY l.id FOR NO KEY UPDATE OF l SKIP LOCKED
     ),
-    renewed AS (
-        UPDATE dutiful.lease
-        SET until = coalesce(at, clock_timestamp()) + lease_us * interval '1 microsecond'
-        WHERE ctid = ANY (ARRAY (SELECT place FROM free))
+    done AS (
+        UPDATE dutiful.lease SET until = until_then
+        WHERE ctid = ANY (ARRAY (SELECT place FROM free)) RETURNING id
     )
-    INSERT INTO dutiful.renewal (id, attempt, nonce, until)
-    SELECT g.id, g.attempt, g.nonce,
-        coalesce(at, clock_timestamp()) + lease_us * interval '1 microsecond'
-    FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
-    JOIN dutiful.lease l ON (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
-    WHERE (SELECT count(*) FROM free) < cardinality(ids) AND g.id NOT IN (SELECT id FROM free)
-    ORDER BY g.id
-    ON CONFLICT (id) DO UPDATE SET attempt = excluded.attempt, nonce = excluded.nonce,
-        until = excluded.until;
+    SELECT coalesce(array_agg(id), '{}') INTO renewed FROM done;
+    -- A schema of the version before has no table for it; its leases are renewed as they were.
+    IF cardinality(renewed) < cardinality(ids) AND to_regclass('dutiful.renewal') IS NOT NULL THEN
+        INSERT INTO dutiful.renewal (id, attempt, nonce, until)
+        SELECT g.id, g.attempt, g.nonce, until_then
+        FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
+        JOIN dutiful.lease l ON (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
+        WHERE g.id NOT IN (SELECT unnest(renewed))
+        ORDER BY g.id
+        ON CONFLICT (id) DO UPDATE SET attempt = excluded.attempt, nonce = excluded.nonce,
+            until = excluded.until;
+    END IF;
     UPDATE dutiful.worker SET beat_at = coalesce(at, clock_timestamp()) WHERE id = of_worker;
     RETURN QUERY
     SELECT g.n, l.id IS NOT NULL, coalesce(l.cancel, false)

@@ -28,10 +28,8 @@ BEGIN
         WITH held AS MATERIALIZED (
             SELECT l.ctid AS place FROM dutiful.lease l
             WHERE (l.until < now OR l.until > now + beyond_us * interval '1 microsecond')
-                AND l.id >= last AND NOT EXISTS (
-                    SELECT FROM dutiful.renewal r
-                    WHERE (r.id, r.attempt, r.nonce) = (l.id, l.attempt, l.nonce)
-                        AND r.until BETWEEN now AND now + beyond_us * interval '1 microsecond')
+                AND l.id >= last
+                AND NOT dutiful.renewed_(l.id, l.attempt, l.nonce, now, beyond_us)
             ORDER BY l.id LIMIT at_most FOR UPDATE OF l SKIP LOCKED
         ),
         ended AS (
@@ -46,8 +44,24 @@ BEGIN
         at_most := at_most - rescued;
         EXIT WHEN at_most <= 0;
     END LOOP;
-    DELETE FROM dutiful.renewal WHERE ctid = ANY (ARRAY (
-        SELECT r.ctid FROM dutiful.renewal r WHERE r.until < now FOR UPDATE SKIP LOCKED));
+    IF to_regclass('dutiful.renewal') IS NOT NULL THEN
+        DELETE FROM dutiful.renewal WHERE ctid = ANY (ARRAY (
+            SELECT r.ctid FROM dutiful.renewal r WHERE r.until < now FOR UPDATE SKIP LOCKED));
+    END IF;
+END $$
+
+-- :function_renewed says whether a lease was renewed beside a user's transaction; a schema of the
+-- version before has no table for it
+CREATE OR REPLACE FUNCTION dutiful.renewed_(of_id uuid, of_attempt int, of_nonce bigint,
+    now timestamptz, beyond_us bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF to_regclass('dutiful.renewal') IS NULL THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (
+        SELECT FROM dutiful.renewal r
+        WHERE (r.id, r.attempt, r.nonce) = (of_id, of_attempt, of_nonce)
+            AND r.until BETWEEN now AND now + beyond_us * interval '1 microsecond');
 END $$
 
 -- :function_page gives each lease of a page, which is gone already, its new place
