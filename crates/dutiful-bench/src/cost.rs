@@ -14,18 +14,19 @@ use crate::server;
 const QUEUE: &str = "bench-cost";
 
 /// Runs both and returns the report.
-pub(crate) fn measure(dutiful: &Path, jobs: u64) -> Result<String> {
+pub(crate) fn measure(dutiful: &Path, jobs: u64, queues: u64) -> Result<String> {
+    let part = |url: &str, role, jobs| part(dutiful, url, role, [jobs, queues]);
     let server = server::start_watched()?;
     let url = server.fresh_database()?;
     server.psql(&url, include_str!("sql/cost_watch_server.sql"))?;
     let mut text = String::new();
     // The schema, and the first partitions, are not counted.
-    part(dutiful, &url, "bulk", 1000)?;
-    part(dutiful, &url, "drain", 1000)?;
+    part(&url, "bulk", 1000)?;
+    part(&url, "drain", 1000)?;
     for role in ["bulk", "drain"] {
         let before = counters(&server, &url)?;
         server.psql(&url, include_str!("sql/cost_reset_server.sql"))?;
-        part(dutiful, &url, role, jobs)?;
+        part(&url, role, jobs)?;
         let after = counters(&server, &url)?;
         let each = |at: usize| (after[at] - before[at]) / jobs as f64;
         writeln!(
@@ -47,10 +48,11 @@ pub(crate) fn measure(dutiful: &Path, jobs: u64) -> Result<String> {
     Ok(text)
 }
 
-fn part(dutiful: &Path, url: &str, role: &str, jobs: u64) -> Result<()> {
+fn part(dutiful: &Path, url: &str, role: &str, [jobs, queues]: [u64; 2]) -> Result<()> {
     let mut command = Command::new(dutiful);
     command.args(["bench", "--json", "--store", url, "--role", role, "--queue", QUEUE]);
-    crate::one_line(command.args(["--jobs", &jobs.to_string()])).map(drop)
+    command.args(["--jobs", &jobs.to_string(), "--queues", &queues.to_string()]);
+    crate::one_line(&mut command).map(drop)
 }
 
 /// Returns bytes of WAL, commits, pages found and pages read, so far.

@@ -117,7 +117,7 @@ fn main() -> Result<()> {
 /// Runs what is no comparison with the yardstick; `None` where a comparison is asked for.
 fn alone(args: &Args, dutiful: &Path) -> Result<Option<String>> {
     if args.cost {
-        return cost::measure(dutiful, args.jobs).map(Some);
+        return cost::measure(dutiful, args.jobs, args.queues).map(Some);
     }
     let Some(seconds) = args.held else { return Ok(None) };
     let plan = held::Plan { seconds, reads: args.reads, rate: args.rate, jobs: args.jobs };
