@@ -1,12 +1,13 @@
-//! Where claims begin to read on Postgres: past what is gone, and never past what may still come.
+//! What is read on Postgres: claims begin past what is gone, and never past what may still come;
+//! ends and heartbeats read the leases that they name and no others.
 #![cfg(feature = "postgres")]
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dutiful::store::{ClaimRequest, Claimed, End, Held, Lane, Store};
-use dutiful::{Client, JobId, Name, WorkerId};
+use dutiful::store::{ClaimRequest, Claimed, End, HeartbeatRequest, Held, Lane, Note, Store};
+use dutiful::{Client, Fence, JobId, Name, Progress, WorkerId};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::NoTls;
 
@@ -212,4 +213,71 @@ async fn a_snapshot_held_open_does_not_make_claims_read_what_is_gone() {
     assert!(entries < 20 * ROWS, "{} entries of the index for each job", entries / ROWS);
     reader.batch_execute("COMMIT").await.expect("the report ends");
     lab.close().await;
+}
+
+/// The server's count of index entries that were read in leases; it lags behind by a second.
+async fn leases_read(lab: &Lab) -> i64 {
+    let sql = format!(
+        "SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_all_indexes
+         WHERE schemaname = '{}' AND relname = 'lease'",
+        lab.schema
+    );
+    let (mut before, mut same) = (-1, 0);
+    while same < 3 {
+        lab.run("SELECT pg_stat_clear_snapshot()").await;
+        let now = lab.number(&sql).await;
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    before
+}
+
+#[tokio::test]
+async fn ends_and_heartbeats_read_no_leases_but_their_own() {
+    const FEW: usize = 10;
+    let lab = Lab::new().await;
+    for (turn, all) in [1, 1, 4 * BATCH].into_iter().enumerate() {
+        lab.put(all, 10).await;
+        let mut jobs = lab.claim(BATCH).await;
+        while jobs.len() < all {
+            jobs.extend(lab.claim(BATCH).await);
+        }
+        let few = &jobs[..FEW.min(jobs.len())];
+        let before = leases_read(&lab).await;
+        use_leases(&lab, few).await;
+        let read = leases_read(&lab).await - before;
+        let most = 20 * FEW as i64;
+        assert!(read <= most, "{read} entries were read for {FEW} leases of {}", jobs.len());
+        let rest = jobs[few.len()..].iter().map(|job| job.unstarted(End::Completed(None)));
+        lab.store.finish(WORKER, rest.collect()).await.expect("an answer");
+        assert_eq!(lab.drain().await, few.len() / 2, "those that were released");
+        if turn == 0 {
+            // The server takes the table for empty now. Where it decides in the second turn to walk
+            // through it rather than to look for each lease, it does so in the third.
+            lab.run("VACUUM (TRUNCATE false) dutiful.lease").await;
+        }
+    }
+    lab.close().await;
+}
+
+/// Renews, notes, looks at and ends these leases, every other one by a release.
+async fn use_leases(lab: &Lab, jobs: &[Claimed]) {
+    let fences: Vec<Fence> = jobs.iter().map(|job| job.fence).collect();
+    let lease = Duration::from_secs(30);
+    let beat = HeartbeatRequest { worker: WORKER, lease, fences: fences.clone() };
+    assert_eq!(lab.store.heartbeat(beat).await.expect("an answer").len(), jobs.len());
+    let note = |job: &Claimed| Note {
+        fence: job.fence,
+        progress: Some(Progress { percent: 1, note: None, at: job.claimed_at }),
+        checkpoint: None,
+        log: vec![],
+    };
+    lab.store.note(jobs.iter().map(note).collect()).await.expect("an answer");
+    lab.store.held(fences).await.expect("an answer");
+    let end = |(at, job): (usize, &Claimed)| {
+        job.unstarted(if at % 2 == 0 { End::Completed(None) } else { End::Released })
+    };
+    let ends = jobs.iter().enumerate().map(end).collect();
+    lab.store.finish(WORKER, ends).await.expect("an answer");
 }

@@ -7,6 +7,16 @@
 -- deleted rows are counted, and only where some are missing it is looked which (IS TRUE keeps that
 -- look a hash: our sessions join by loops).
 
+-- :part_held the leases that are ours, locked. Each is looked for by its id: joined as tables, the
+-- server would read the whole table of leases where it was planned while that was empty.
+held AS MATERIALIZED (
+    SELECT l.place, g.* FROM given g CROSS JOIN LATERAL (
+        SELECT l.ctid AS place FROM dutiful.lease l
+        WHERE l.id = g.id AND l.attempt = g.attempt AND l.nonce = g.nonce
+        FOR UPDATE SKIP LOCKED
+    ) l
+)
+
 -- :done completed and cancelled ones: $1 ids, attempts, nonces, $4 outcomes, started, finished,
 -- failures, $8 results, ran buckets, waited buckets, $11 ran µs, waited µs, $13 queues, types,
 -- unique, $16 worker
@@ -17,11 +27,7 @@ WITH given AS (
         AS g (id, attempt, nonce, outcome, started, finished, failures, result, ran, waited, ran_us,
         waited_us, queue, type, uniq, n)
 ),
-held AS MATERIALIZED (
-    SELECT l.ctid AS place, g.* FROM dutiful.lease l
-    JOIN given g ON l.id = g.id AND l.attempt = g.attempt AND l.nonce = g.nonce
-    FOR UPDATE OF l SKIP LOCKED
-),
+/* part_held */,
 gone AS (
     DELETE FROM dutiful.lease WHERE ctid = ANY (ARRAY (SELECT place FROM held))
     RETURNING id
@@ -65,11 +71,7 @@ given AS MATERIALIZED (
         AS g (id, attempt, nonce, kind, started, finished, failures, wait, ran, waited, ran_us,
         waited_us, class, message, uniq, n)
 ),
-held AS MATERIALIZED (
-    SELECT l.ctid AS place, g.* FROM dutiful.lease l
-    JOIN given g ON l.id = g.id AND l.attempt = g.attempt AND l.nonce = g.nonce
-    ORDER BY l.id FOR UPDATE OF l SKIP LOCKED
-),
+/* part_held */,
 mine AS (
     DELETE FROM dutiful.lease l USING held h WHERE l.ctid = h.place
     RETURNING h.*, l.queue, l.priority, l.type, l.flags, l.failures AS before, l.cancel
@@ -126,11 +128,7 @@ WITH given AS MATERIALIZED (
         AS g (id, attempt, nonce, reason, started, finished, failures, class, message, ran, waited,
         ran_us, waited_us, uniq, n)
 ),
-held AS MATERIALIZED (
-    SELECT l.ctid AS place, g.* FROM dutiful.lease l
-    JOIN given g ON l.id = g.id AND l.attempt = g.attempt AND l.nonce = g.nonce
-    ORDER BY l.id FOR UPDATE OF l SKIP LOCKED
-),
+/* part_held */,
 mine AS (
     DELETE FROM dutiful.lease l USING held h WHERE l.ctid = h.place
     RETURNING h.*, l.queue, l.priority, l.type, l.flags, l.worker
@@ -190,7 +188,10 @@ SELECT n FROM mine
 -- :locked which of these leases are there still (and were passed over); $1 ids, attempts, nonces
 SELECT g.n FROM unnest($1::uuid[], $2::int[], $3::bigint[]) WITH ORDINALITY
     AS g (id, attempt, nonce, n)
-JOIN dutiful.lease l ON l.id = g.id AND l.attempt = g.attempt AND l.nonce = g.nonce
+CROSS JOIN LATERAL (
+    SELECT FROM dutiful.lease l
+    WHERE l.id = g.id AND l.attempt = g.attempt AND l.nonce = g.nonce OFFSET 0
+) l
 
 -- :ended which of these attempts ended by a write of their worker, whose answer got lost; $1 ids,
 -- attempts, nonces, $4 worker

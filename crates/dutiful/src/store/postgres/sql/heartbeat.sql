@@ -4,7 +4,8 @@
 -- (SKIP LOCKED) and counts as held, for its end is not up to us. Its renewal is written beside it,
 -- where only its owner writes: should the transaction be rolled back, the row is there again with
 -- an end that has long passed. The look comes after the renewal, so what was taken away meanwhile
--- is seen to be gone.
+-- is seen to be gone. Leases are looked for by their ids (LATERAL): joined as tables, the server
+-- would read the whole table where it was planned while that was empty.
 
 -- :renew $1 ids, attempts, nonces, worker, lease in µs, $6 now
 SELECT held, cancel FROM dutiful.heartbeat_($1::uuid[], $2::int[], $3::bigint[], $4::bigint,
@@ -20,9 +21,13 @@ DECLARE
     renewed uuid[];
 BEGIN
     WITH free AS MATERIALIZED (
-        SELECT l.ctid AS place FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
-        JOIN dutiful.lease l ON (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
-        ORDER BY l.id FOR NO KEY UPDATE OF l SKIP LOCKED
+        SELECT l.place FROM (
+            SELECT * FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce) ORDER BY id
+        ) g CROSS JOIN LATERAL (
+            SELECT l.ctid AS place FROM dutiful.lease l
+            WHERE (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
+            FOR NO KEY UPDATE SKIP LOCKED
+        ) l
     ),
     done AS (
         UPDATE dutiful.lease SET until = until_then
@@ -34,7 +39,10 @@ BEGIN
         INSERT INTO dutiful.renewal (id, attempt, nonce, until)
         SELECT g.id, g.attempt, g.nonce, until_then
         FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
-        JOIN dutiful.lease l ON (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
+        CROSS JOIN LATERAL (
+            SELECT FROM dutiful.lease l
+            WHERE (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce) OFFSET 0
+        ) l
         WHERE g.id NOT IN (SELECT unnest(renewed))
         ORDER BY g.id
         ON CONFLICT (id) DO UPDATE SET attempt = excluded.attempt, nonce = excluded.nonce,

@@ -19,9 +19,13 @@ RETURNS TABLE (n bigint, held boolean) LANGUAGE plpgsql AS $$
 DECLARE
     speak bigint[];
 BEGIN
-    PERFORM 1 FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce)
-        JOIN dutiful.lease l ON (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
-        ORDER BY l.id FOR KEY SHARE OF l SKIP LOCKED;
+    PERFORM 1 FROM (
+            SELECT * FROM unnest(ids, attempts, nonces) AS g (id, attempt, nonce) ORDER BY id
+        ) g CROSS JOIN LATERAL (
+            SELECT FROM dutiful.lease l
+            WHERE (l.id, l.attempt, l.nonce) = (g.id, g.attempt, g.nonce)
+            FOR KEY SHARE SKIP LOCKED
+        ) l;
     speak := ARRAY (
         SELECT g.n FROM unnest(ids, attempts, nonces) WITH ORDINALITY AS g (id, attempt, nonce, n)
         WHERE EXISTS (SELECT FROM dutiful.lease l

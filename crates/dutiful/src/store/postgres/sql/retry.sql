@@ -79,7 +79,8 @@ BEGIN
                 crashes)
             SELECT j.queue, j.priority, moment, j.id, j.type,
                 (j.unique_key IS NOT NULL)::int + j.delivery * 2, g.attempt, 0, 0
-            FROM gone g JOIN dutiful.job j ON j.id = g.id;
+            FROM gone g CROSS JOIN LATERAL (
+                SELECT * FROM dutiful.job WHERE id = g.id OFFSET 0) j;
             lanes := lanes || lane;
             kinds := kinds || kind;
         END IF;

@@ -17,7 +17,7 @@ SELECT j.id, coalesce($2::timestamptz, statement_timestamp()) AS now,
     t.attempts, t.workers, t.names, t.starts, t.ends, t.outcomes, t.classes, t.messages,
     g.log_attempts, g.numbers, g.logged, g.lines
 FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, n)
-JOIN dutiful.job j ON j.id = a.id
+CROSS JOIN LATERAL (SELECT * FROM dutiful.job WHERE id = a.id OFFSET 0) j
 CROSS JOIN LATERAL (
     SELECT 1 AS place, 0 AS detail, attempt, failures, crashes, 0::bigint AS worker,
         NULL::timestamptz AS started_at, NULL::timestamptz AS finished_at, run_at,
