@@ -18,33 +18,37 @@ BEGIN
     gone AS (
         DELETE FROM dutiful.tally WHERE seq = ANY (ARRAY (SELECT seq FROM front)) RETURNING *
     ),
-    sums AS (
-        SELECT queue, type, event, sum(n)::bigint AS n, sum(ran_us)::bigint AS ran_us,
-            sum(waited_us)::bigint AS waited_us
+    keys AS (
+        SELECT queue, type, event, sum(n) AS n, sum(ran_us) AS ran_us, sum(waited_us) AS waited_us,
+            bool_or(ran IS NOT NULL) AS has_ran, bool_or(waited IS NOT NULL) AS has_waited
         FROM gone GROUP BY queue, type, event
     ),
+    -- How often each bucket occurs; every bucket is named, most of them 0 times. There may be
+    -- thousands of queues and types, so nothing is joined: what belongs to a key is gathered by it.
     counts AS (
         SELECT queue, type, event, which, bucket, count(*) AS n
         FROM gone, LATERAL (SELECT 1 AS which, b AS bucket FROM unnest(ran) b
                             UNION ALL SELECT 2, b FROM unnest(waited) b) each
+        WHERE bucket BETWEEN 0 AND buckets - 1
         GROUP BY queue, type, event, which, bucket
+        UNION ALL
+        SELECT queue, type, event, which, bucket, 0
+        FROM keys, LATERAL (SELECT 1 AS which WHERE has_ran UNION ALL SELECT 2 WHERE has_waited) w,
+            generate_series(0, buckets - 1) bucket
     ),
-    histograms AS (
-        SELECT queue, type, event, which, array_agg(coalesce(c.n, 0) ORDER BY bucket) AS h
-        FROM (SELECT DISTINCT queue, type, event, which FROM counts) k
-        CROSS JOIN generate_series(0, buckets - 1) bucket
-        LEFT JOIN counts c USING (queue, type, event, which, bucket)
-        GROUP BY queue, type, event, which
+    gathered AS (
+        SELECT queue, type, event, which, bucket, sum(n) AS n, NULL::numeric AS ran_us,
+            NULL::numeric AS waited_us
+        FROM counts GROUP BY queue, type, event, which, bucket
+        UNION ALL SELECT queue, type, event, 0, NULL, n, ran_us, waited_us FROM keys
     ),
     added AS (
         INSERT INTO dutiful.total AS t (queue, type, event, n, ran, waited, ran_us, waited_us)
-        SELECT s.queue, s.type, s.event, s.n, r.h, w.h, s.ran_us, s.waited_us
-        FROM sums s
-        LEFT JOIN histograms r
-            ON (r.queue, r.type, r.event, r.which) = (s.queue, s.type, s.event, 1)
-        LEFT JOIN histograms w
-            ON (w.queue, w.type, w.event, w.which) = (s.queue, s.type, s.event, 2)
-        ORDER BY s.queue, s.type, s.event
+        SELECT queue, type, event, sum(n) FILTER (WHERE which = 0),
+            array_agg(n::bigint ORDER BY bucket) FILTER (WHERE which = 1),
+            array_agg(n::bigint ORDER BY bucket) FILTER (WHERE which = 2),
+            sum(ran_us), sum(waited_us)
+        FROM gathered GROUP BY queue, type, event ORDER BY queue, type, event
         ON CONFLICT (queue, type, event) DO UPDATE SET n = t.n + excluded.n,
             ran = dutiful.added_(t.ran, excluded.ran),
             waited = dutiful.added_(t.waited, excluded.waited),
