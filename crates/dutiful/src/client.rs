@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesOrdered, StreamExt};
+use tokio::time::Instant;
 
 use crate::builder::ClientBuilder;
 use crate::clock::Timestamp;
@@ -13,6 +14,7 @@ use crate::error::{Error, InvalidJob, StoreError};
 use crate::id::{JobId, Name};
 use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats};
 use crate::job::{Job, Record, TypeDefaults};
+use crate::known::Known;
 use crate::result::Awaiting;
 use crate::store::{Change, EnqueueOutcome, Enqueued, Facts, Migrated, Store};
 use crate::telemetry::{Event, Observers};
@@ -35,6 +37,7 @@ struct Inner {
     payload_bytes_max: usize,
     observers: Observers,
     middleware: Vec<Box<Middleware>>,
+    known: Known,
 }
 
 impl std::fmt::Debug for Client {
@@ -88,7 +91,8 @@ impl Client {
         observers: Observers,
         middleware: Vec<Box<Middleware>>,
     ) -> Self {
-        let inner = Inner { store, payload_bytes_max, observers, middleware };
+        let inner =
+            Inner { store, payload_bytes_max, observers, middleware, known: Known::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -111,7 +115,7 @@ impl Client {
     }
 
     /// Enqueues a job by the name of its type. Settings that a worker registered for the type
-    /// apply.
+    /// apply; the store is asked for them once a second at most.
     pub fn enqueue_raw(&self, job_type: &str, payload: impl Into<Vec<u8>>) -> Enqueue<'_> {
         Enqueue::raw(self, job_type, payload.into())
     }
@@ -357,12 +361,23 @@ impl Client {
 
     /// Returns the settings of types: what a worker registered, else the general defaults.
     pub(crate) async fn defaults(&self, names: &[Name]) -> Result<Vec<TypeDefaults>, Error> {
+        if let Some(known) = self.inner.known.get(names) {
+            return Ok(known);
+        }
+        let asked = Instant::now();
         let known = self.call(self.inner.store.types(names.to_vec())).await?;
         let of = |name: &Name| {
             let found = known.iter().find(|one| one.job_type == *name);
             found.cloned().unwrap_or_else(|| TypeDefaults::unknown(name.clone()))
         };
-        Ok(names.iter().map(of).collect())
+        let all: Vec<TypeDefaults> = names.iter().map(of).collect();
+        self.inner.known.put(asked, &all);
+        Ok(all)
+    }
+
+    /// Asks the store anew for what it knows of types.
+    pub(crate) fn forget_types(&self) {
+        self.inner.known.forget();
     }
 
     pub(crate) async fn store_one(&self, record: Record) -> Result<Enqueued, Error> {

@@ -64,6 +64,7 @@ pub mod guide;
 mod id;
 mod inspect;
 mod job;
+mod known;
 mod notes;
 mod operate;
 mod outcome;

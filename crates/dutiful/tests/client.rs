@@ -290,3 +290,18 @@ fn a_transaction_keeps_the_job_or_drops_it() -> Kept {
     assert_eq!((orders, jobs.wait(jobs.stats())?.totals.pending), (1, 1));
     Ok(())
 }
+
+#[tokio::test]
+async fn an_enqueue_by_name_heeds_what_another_process_registers_a_second_later() -> Kept {
+    let folder = tempfile::tempdir()?;
+    let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
+    let (client, other) = (Client::connect(&url).await?, Client::connect(&url).await?);
+    let before = client.enqueue_raw("mail", "{}").await?;
+    assert_eq!(show(&client, before.id).await.max_attempts, 3);
+    let handler = async |_: Mail, _: dutiful::Context<()>| Ok(());
+    dutiful::Worker::new(&other, ()).job(handler).until_empty(true).run().await?;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let after = client.enqueue_raw("mail", "{\"user\":1}").await?;
+    assert_eq!(show(&client, after.id).await.max_attempts, 7);
+    Ok(())
+}

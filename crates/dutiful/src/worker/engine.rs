@@ -203,13 +203,20 @@ impl Engine {
         self.client.store()
     }
 
+    /// Presents the worker, with the settings of its types.
+    pub(super) async fn register(&self) -> Result<(), StoreError> {
+        let registered = self.store().register(self.card()).await;
+        self.client.forget_types();
+        registered
+    }
+
     /// The worker's life: present itself, work until told to stop, stop in order.
     pub(super) async fn run(
         self: Arc<Self>,
         stop: impl Future<Output = ()>,
     ) -> Result<Report, Error> {
         guard::install_hook();
-        self.store().register(self.card()).await?;
+        self.register().await?;
         let beats = heartbeat::start(self.clone())?;
         let flusher = tokio::spawn(finish::write_ends(self.clone()));
         let claimer = tokio::spawn(claim::claim_until_stopped(self.clone()));

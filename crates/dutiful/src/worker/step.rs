@@ -20,7 +20,7 @@ impl Step {
     pub(crate) async fn new<A: Send + Sync + 'static>(worker: Worker<A>) -> Result<Self, Error> {
         let engine = worker.into_engine()?;
         super::guard::install_hook();
-        engine.store().register(engine.card()).await?;
+        engine.register().await?;
         Ok(Self(engine))
     }
 
