@@ -12,6 +12,7 @@ use super::engine::{Buffered, Engine, Held, Pool, backoff, lock};
 use super::{execute, shutdown};
 use crate::clock::BootTime;
 use crate::context::Stop;
+use crate::id::Name;
 use crate::inspect::Filter;
 use crate::job::Delivery;
 use crate::store::{ClaimRequest, Claimed, End, Lane};
@@ -28,13 +29,16 @@ const AHEAD_WAITS_MAX: Duration = Duration::from_secs(1);
 const RUNS_PER_AHEAD: u64 = 4;
 /// Most jobs in one claim.
 const CLAIM_MAX: usize = 1000;
+/// To look at a queue costs as much as to claim some jobs: where there are more jobs than a claim
+/// holds, some of the queues are asked for so many each, and the others after them.
+const SHARE_MIN: usize = 20;
 /// Most bytes of payload in one claim.
 const CLAIM_BYTES: usize = 8 * 1024 * 1024;
 /// Most leases held at a time; ends that cannot be written count too.
 const HELD_MAX: usize = 10_000;
 
 pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
-    let (mut tries, mut quiet) = (0, false);
+    let (mut tries, mut quiet, mut round) = (0, false, Round::default());
     while !engine.stop.is_cancelled() {
         give_back_stale(&engine);
         heed(&engine, &mut quiet).await;
@@ -42,7 +46,7 @@ pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
             wait_for_room(&engine).await;
             continue;
         }
-        let Some(ask) = plan(&engine) else {
+        let Some(ask) = plan(&engine, &mut round) else {
             wait_for_room(&engine).await;
             continue;
         };
@@ -55,7 +59,10 @@ pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
             let (jobs, took) = (jobs.len(), asking.elapsed());
             engine.observers.tell(&Event::ClaimAnswered { jobs, took });
         }
+        round.full = answer.as_ref().is_ok_and(|jobs| jobs.len() >= asked.limit);
         match answer {
+            // The queues whose turn it is not may have some.
+            Ok(jobs) if jobs.is_empty() && round.partial => tries = 0,
             Ok(jobs) if jobs.is_empty() => {
                 tries = 0;
                 if engine.settings.until_empty && nothing_left(&engine).await {
@@ -94,14 +101,40 @@ async fn heed(engine: &Arc<Engine>, quiet: &mut bool) {
             shutdown::release_buffered(engine, pool, false);
         }
     }
-    if let Err(error) = engine.store().register(engine.card()).await {
+    if let Err(error) = engine.register().await {
         // Others see the old card; what was told is heeded all the same.
         engine.tell_trouble("register", &error);
     }
 }
 
+/// Takes queues by turns while each claim is full.
+#[derive(Default)]
+struct Round {
+    /// True when the last claim got all that it asked for.
+    full: bool,
+    /// True when it left queues out.
+    partial: bool,
+    /// The queue behind which the next begins.
+    after: Option<Name>,
+}
+
+impl Round {
+    /// Leaves as many lanes as are worth a claim of this size; the next begins behind them.
+    fn take_turn(&mut self, lanes: &mut Vec<(u32, Lane)>, budget: usize) {
+        let wanted: usize = lanes.iter().map(|(_, lane)| lane.limit).sum();
+        let most = (budget / SHARE_MIN).max(1);
+        // Those of more weight are to get more than others of each claim, so all must be there.
+        let alike = lanes.iter().all(|(weight, _)| *weight == lanes[0].0);
+        self.partial = self.full && wanted > budget && lanes.len() > most && alike;
+        if self.partial {
+            lanes.truncate(most);
+            self.after = lanes.last().map(|(_, lane)| lane.queue.clone());
+        }
+    }
+}
+
 /// Says what to claim now, or `None` when everything is full.
-fn plan(engine: &Engine) -> Option<ClaimRequest> {
+fn plan(engine: &Engine, round: &mut Round) -> Option<ClaimRequest> {
     let held = lock(&engine.held).len();
     let total = engine.settings.slots.unwrap_or(usize::MAX);
     let in_use: usize = engine.pools.iter().map(|p| p.running() + p.buffered()).sum();
@@ -109,7 +142,10 @@ fn plan(engine: &Engine) -> Option<ClaimRequest> {
     let budget = CLAIM_MAX.min(HELD_MAX.saturating_sub(held)).min(total.saturating_sub(in_use));
     let may_prefetch = !capped && !engine.registry.has_at_most_once();
     let mut lanes: Vec<(u32, Lane)> = Vec::new();
-    for pool in &engine.pools {
+    let begins = |pool: &Pool| round.full && round.after.as_ref() == Some(&pool.queue);
+    let first = engine.pools.iter().position(begins).map_or(0, |at| at + 1);
+    let (before, after) = engine.pools.split_at(first);
+    for pool in after.iter().chain(before) {
         let (running, buffered) = (pool.running(), pool.buffered());
         let idle = pool.slots().saturating_sub(running);
         let ahead = if may_prefetch { prefetch(pool) } else { 0 };
@@ -123,6 +159,9 @@ fn plan(engine: &Engine) -> Option<ClaimRequest> {
     }
     if lanes.is_empty() || budget == 0 {
         return None;
+    }
+    if !engine.settings.strict {
+        round.take_turn(&mut lanes, budget);
     }
     share(&mut lanes, budget, engine.settings.strict);
     // Looked at last: it reads all that is held, and most plans end before.
@@ -260,7 +299,7 @@ async fn wait_for_work(engine: &Engine, heard: u64, asked: &ClaimRequest) {
         }
         // The last end was written: nothing may be left now.
         let ends = engine.settings.until_empty && is_idle(engine);
-        if ends || plan(engine).is_some_and(|now| asks_more(&now, asked)) {
+        if ends || plan(engine, &mut Round::default()).is_some_and(|now| asks_more(&now, asked)) {
             return;
         }
     }
@@ -291,7 +330,13 @@ async fn nothing_left(engine: &Engine) -> bool {
     if !is_idle(engine) {
         return false;
     }
-    for pool in &engine.pools {
+    let Ok(queues) = engine.store().queues().await else { return false };
+    let has_live = |pool: &&Pool| {
+        let counts = queues.iter().find(|one| one.queue == pool.queue).map(|one| one.counts);
+        counts.is_some_and(|n| n.pending + n.scheduled + n.failed + n.active > 0)
+    };
+    // What is there may be of types that are none of ours.
+    for pool in engine.pools.iter().filter(has_live) {
         for job_type in engine.types.iter() {
             let filter = Filter {
                 live: true,
@@ -318,5 +363,48 @@ async fn finds_nothing(engine: &Engine, mut filter: Filter) -> bool {
             Ok(page) => filter.before = page.next,
             Err(_) => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(names: std::ops::Range<usize>, weight: u32) -> Vec<(u32, Lane)> {
+        let lane = |at| Lane {
+            queue: Name::new("queue", &format!("q{at}")).expect("a name"),
+            limit: 100,
+            at_most_once: 0,
+        };
+        names.map(|at| (weight, lane(at))).collect()
+    }
+
+    fn asked(lanes: &[(u32, Lane)]) -> Vec<&str> {
+        lanes.iter().map(|(_, lane)| lane.queue.as_str()).collect()
+    }
+
+    #[test]
+    fn many_full_queues_take_turns_and_few_do_not() {
+        let mut round = Round { full: true, ..Round::default() };
+        let mut few = lanes(0..5, 1);
+        round.take_turn(&mut few, 5 * SHARE_MIN);
+        assert_eq!((few.len(), round.partial), (5, false));
+        let mut many = lanes(0..8, 1);
+        round.take_turn(&mut many, 5 * SHARE_MIN);
+        assert_eq!(asked(&many), ["q0", "q1", "q2", "q3", "q4"]);
+        assert!(round.partial);
+        assert_eq!(round.after.as_ref().map(Name::as_str), Some("q4"), "the next go on behind it");
+    }
+
+    #[test]
+    fn all_are_asked_when_there_was_room_or_some_weigh_more() {
+        let mut round = Round::default();
+        let mut many = lanes(0..8, 1);
+        round.take_turn(&mut many, 5 * SHARE_MIN);
+        assert_eq!((many.len(), round.partial), (8, false), "the last claim was not full");
+        round.full = true;
+        let mut weighed = [lanes(0..7, 1), lanes(7..8, 3)].concat();
+        round.take_turn(&mut weighed, 5 * SHARE_MIN);
+        assert_eq!((weighed.len(), round.partial), (8, false));
     }
 }

@@ -13,28 +13,47 @@ async fn an_enqueue_is_stored_once_wherever_its_connection_breaks() -> Kept {
     let lab = Lab::open().await?;
     for cuts in [Cuts::First, Cuts::New, Cuts::Every] {
         for n in [1, 20] {
-            lab.every_cut(
-                (&format!("enqueue of {n}"), "INSERT INTO \"dutiful\".job (", cuts),
-                async |queue| Ok((0..n).map(|_| job(&queue)).collect::<Vec<_>>()),
-                async |jobs| lab.cut.enqueue(jobs.clone()).await,
-                async |jobs, queue, told| {
-                    // Whoever heard an error and asks again learns that they were there already.
-                    let new = told.value[0].outcome == EnqueueOutcome::New;
-                    assert!(new || told.errors > 0, "it was not there before");
-                    assert!(cuts == Cuts::Every || told.errors == 0, "it asks again by itself");
-                    assert_eq!(told.value.len(), n);
-                    for (one, job) in told.value.iter().zip(jobs) {
-                        assert_eq!((one.id, one.outcome), (job.id, told.value[0].outcome));
-                        assert_eq!(lab.show(job.id).await?.state, State::Pending);
-                    }
-                    assert_eq!(lab.counted(queue, ENQUEUED).await?, n as i64);
-                    Ok(())
-                },
-            )
-            .await?;
+            enqueue_cut_at(&lab, "INSERT INTO \"dutiful\".job (", cuts, n).await?;
         }
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn an_enqueue_while_somebody_sleeps_is_stored_once_wherever_its_connection_breaks() -> Kept {
+    let lab = Lab::open().await?;
+    let sleeper = lab.cut.clone();
+    // So many rings never come.
+    let asleep = tokio::spawn(async move { sleeper.doorbell(u64::MAX).await });
+    // The jobs, and the wait for the disk that follows them.
+    for text in ["AS flushed", "pg_logical_emit_message("] {
+        enqueue_cut_at(&lab, text, Cuts::First, 2).await?;
+    }
+    asleep.abort();
+    Ok(())
+}
+
+/// Enqueues as many jobs, cut off around the messages of the statement with this text.
+async fn enqueue_cut_at(lab: &Lab, text: &str, cuts: Cuts, n: usize) -> Kept {
+    lab.every_cut(
+        (&format!("enqueue of {n} at {text}"), text, cuts),
+        async |queue| Ok((0..n).map(|_| job(&queue)).collect::<Vec<_>>()),
+        async |jobs| lab.cut.enqueue(jobs.clone()).await,
+        async |jobs, queue, told| {
+            // Whoever heard an error and asks again learns that they were there already.
+            let new = told.value[0].outcome == EnqueueOutcome::New;
+            assert!(new || told.errors > 0, "it was not there before");
+            assert!(cuts == Cuts::Every || told.errors == 0, "it asks again by itself");
+            assert_eq!(told.value.len(), n);
+            for (one, job) in told.value.iter().zip(jobs) {
+                assert_eq!((one.id, one.outcome), (job.id, told.value[0].outcome));
+                assert_eq!(lab.show(job.id).await?.state, State::Pending);
+            }
+            assert_eq!(lab.counted(queue, ENQUEUED).await?, n as i64);
+            Ok(())
+        },
+    )
+    .await
 }
 
 #[tokio::test]

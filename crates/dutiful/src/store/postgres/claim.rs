@@ -95,8 +95,11 @@ impl Db {
             }
         }
         claimed.sort_by(|(a, x), (b, y)| (a, x.run_at, x.fence.id).cmp(&(b, y.run_at, y.fence.id)));
-        if left.limit > 0 && !left.full && self.foreign.is_due() {
-            self.set_aside(&queues, &types, &stretches).await?;
+        // In a lane that had less than it was asked for, all that is left is of other types.
+        let short: Vec<usize> = (0..queues.len()).filter(|at| left.rooms[*at] > 0).collect();
+        if left.limit > 0 && !left.full && !short.is_empty() && self.foreign.is_due() {
+            let queues: Vec<&str> = short.iter().map(|at| queues[*at]).collect();
+            self.set_aside(&queues, &types, &stretches.of(&short)).await?;
         }
         let (placed, claimed): (Vec<_>, Vec<_>) = claimed.into_iter().unzip();
         let priorities: Vec<i16> = placed.into_iter().map(|(_, priority)| priority).collect();
@@ -117,7 +120,7 @@ impl Db {
         let (lease, now) = (micros(lease), self.now());
         let rooms = left.rooms.iter().zip(turn).map(|(room, on)| if *on { *room } else { 0 });
         let rooms: Vec<i32> = rooms.collect();
-        let params: [&(dyn ToSql + Sync); 16] = [
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![
             &queues,
             &rooms,
             &left.onces,
@@ -129,12 +132,8 @@ impl Db {
             &ask.worker.0,
             &lease,
             &now,
-            &stretches.first,
-            &stretches.last,
-            &stretches.priorities,
-            &stretches.times,
-            &stretches.ends,
         ];
+        params.extend(stretches.params());
         let rows = self.query(Line::Claim, "claim", "front", &params).await?;
         let whole = |row: &Row| Ok::<_, Trouble>(row.try_get::<_, Option<JobId>>(1)?.is_some());
         match rows.first() {
@@ -151,18 +150,9 @@ impl Db {
         stretches: &Stretches,
     ) -> Result<(), Trouble> {
         let (aside, now) = (micros(ASIDE), self.now());
-        let params: [&(dyn ToSql + Sync); 10] = [
-            &queues,
-            &types,
-            &FOREIGN_MAX,
-            &aside,
-            &now,
-            &stretches.first,
-            &stretches.last,
-            &stretches.priorities,
-            &stretches.times,
-            &stretches.ends,
-        ];
+        let mut params: Vec<&(dyn ToSql + Sync)> =
+            vec![&queues, &types, &FOREIGN_MAX, &aside, &now];
+        params.extend(stretches.params());
         self.query(Line::Claim, "claim", "aside", &params).await.map(drop)
     }
 }

@@ -53,7 +53,6 @@ const PLACE: [Type; SCHEDULED] = [
 impl Db {
     /// Stores jobs, none of which is there yet, in the order of their ids.
     pub(super) async fn copy(&self, c: &Columns<'_>) -> Result<(), Trouble> {
-        let _alone = self.gathering.copying.lock().await;
         let session = self.wire.session(Line::Copy).await?;
         match tokio::time::timeout(ANSWER_MAX, self.copy_on(&session, c)).await {
             Ok(Ok(())) => Ok(()),

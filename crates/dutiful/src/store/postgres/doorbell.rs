@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::Db;
 use super::errors::Trouble;
@@ -27,6 +29,8 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 /// … and how long it may take to answer, then and for a mark.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How soon it is rung again where nobody slept.
+const RINGS_APART: Duration = Duration::from_millis(1);
 /// When a user's transaction probably has committed: there is nobody to say so.
 const AFTER_TRANSACTION: [Duration; 4] = [
     Duration::from_millis(5),
@@ -45,9 +49,10 @@ const RINGING_AGAIN: u8 = 2;
 /// A counter of rings that can be awaited.
 pub(super) struct Doorbell {
     rings: watch::Sender<u64>,
-    /// Names this process among the sleepers.
     process: i64,
     asleep: AtomicUsize,
+    /// Whether somebody slept elsewhere when it was looked last.
+    elsewhere: AtomicBool,
     somebody: Notify,
     watched: AtomicBool,
     sending: AtomicU8,
@@ -64,6 +69,7 @@ impl Doorbell {
             rings: watch::Sender::new(1),
             process: fastrand::i64(1..),
             asleep: AtomicUsize::new(0),
+            elsewhere: AtomicBool::new(false),
             somebody: Notify::new(),
             watched: AtomicBool::new(false),
             sending: AtomicU8::new(QUIET),
@@ -73,7 +79,7 @@ impl Doorbell {
         })
     }
 
-    fn ring_here(&self) {
+    pub(super) fn ring_here(&self) {
         self.rings.send_modify(|n| *n += 1);
     }
 
@@ -81,9 +87,28 @@ impl Doorbell {
         self.asleep.load(Ordering::SeqCst) > 0
     }
 
+    /// Says whether somebody sleeps, here or, when it was rung for last, elsewhere.
+    pub(super) fn is_anybody_asleep(&self) -> bool {
+        self.is_awaited() || self.is_anybody_asleep_elsewhere()
+    }
+
+    pub(super) fn is_anybody_asleep_elsewhere(&self) -> bool {
+        self.elsewhere.load(Ordering::Relaxed)
+    }
+
     /// Says why sleepers are not woken by other processes at the moment, if so.
     pub(super) fn deaf(&self) -> Option<String> {
         self.deaf.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of whether somebody sleeps elsewhere.
+    pub(super) fn note_asleep(&self, elsewhere: bool) {
+        self.elsewhere.store(elsewhere, Ordering::Relaxed);
+    }
+
+    /// Names this process among the sleepers.
+    pub(super) fn process(&self) -> i64 {
+        self.process
     }
 
     fn tell_deaf(&self, why: Option<String>) {
@@ -157,8 +182,15 @@ impl Db {
     async fn send_rings(&self) {
         let (bell, channel) = (&self.bell, self.wire.schema());
         loop {
-            // A hint that gets lost is made up for by the poll beneath.
-            let _ = self.query(Line::Enqueue, "doorbell", "ring", &[&bell.process, &channel]).await;
+            let params: [&(dyn ToSql + Sync); 2] = [&bell.process, &channel];
+            // A ring that gets lost is made up for by the poll beneath.
+            if let Ok(woken) = self.query(Line::Enqueue, "doorbell", "ring", &params).await {
+                bell.note_asleep(!woken.is_empty());
+            }
+            if !bell.is_anybody_asleep_elsewhere() {
+                // Nobody slept a moment ago: one ring is enough for all that comes meanwhile.
+                tokio::time::sleep(RINGS_APART).await;
+            }
             let one_less = |now| (now != QUIET).then(|| now - 1);
             let before = bell.sending.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
             if before != Ok(RINGING_AGAIN) {
@@ -225,7 +257,7 @@ impl Db {
     }
 }
 
-fn check_listens(rows: &[tokio_postgres::Row]) -> Result<(), Trouble> {
+fn check_listens(rows: &[Row]) -> Result<(), Trouble> {
     match rows.first().is_some_and(|row| row.get(0)) {
         true => Ok(()),
         false => Err(StoreError::Unavailable("the connection stopped to listen".into()).into()),

@@ -38,8 +38,10 @@ use crate::store::{ClaimRequest, Claimed};
 
 /// A look is due when so many rows were claimed from a lane since the last …
 const LOOK_ROWS: usize = 2000;
-/// … and takes in every lane from which so many were.
-const ALONG_ROWS: usize = 500;
+/// … or this often as many from all lanes as there are lanes …
+const LOOK_ROUNDS: usize = 50;
+/// … and takes in every lane from which one in so many of the fullest was.
+const ALONG_PART: usize = 4;
 /// A search is due this often …
 const SEARCH_EVERY: Duration = Duration::from_secs(3);
 /// … or after so many times as long as the last one took.
@@ -83,11 +85,11 @@ struct Lane {
 /// a priority. Arrays of one length, but for the first two, which go by queue and count from 1.
 #[derive(Default)]
 pub(super) struct Stretches {
-    pub(super) first: Vec<i32>,
-    pub(super) last: Vec<i32>,
-    pub(super) priorities: Vec<i16>,
-    pub(super) times: Vec<Timestamp>,
-    pub(super) ends: Vec<i16>,
+    first: Vec<i32>,
+    last: Vec<i32>,
+    priorities: Vec<i16>,
+    times: Vec<Timestamp>,
+    ends: Vec<i16>,
 }
 
 /// What to ask the server about.
@@ -193,9 +195,12 @@ impl Lanes {
             lanes: lanes.into_iter().map(|(queue, at, _)| (queue.clone(), at)).collect(),
         };
         let mut due = Vec::new();
-        if !self.looking && every().any(|(.., lane)| lane.claimed >= LOOK_ROWS) {
-            let busy = every().filter(|(.., lane)| lane.claimed >= ALONG_ROWS).collect();
-            due.push(question(false, busy));
+        let claimed = || every().map(|(.., lane)| lane.claimed);
+        let (lanes, all) = claimed().fold((0, 0), |(lanes, all), rows| (lanes + 1, all + rows));
+        let most = claimed().max().unwrap_or_default();
+        if !self.looking && (most >= LOOK_ROWS || all >= LOOK_ROWS.max(lanes * LOOK_ROUNDS)) {
+            let busy = every().filter(|(.., lane)| lane.claimed >= most / ALONG_PART);
+            due.push(question(false, busy.filter(|(.., lane)| lane.claimed > 0).collect()));
         }
         let rested = self.search_at.is_none_or(|at| Instant::now() >= at);
         if !self.searching && rested && every().any(|(.., lane)| lane.floor.is_some()) {
@@ -257,6 +262,22 @@ impl Lanes {
 }
 
 impl Stretches {
+    /// The last five parameters of whoever reads lanes.
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 5] {
+        [&self.first, &self.last, &self.priorities, &self.times, &self.ends]
+    }
+
+    /// Returns the stretches of some of the queues.
+    pub(super) fn of(&self, queues: &[usize]) -> Self {
+        Self {
+            first: queues.iter().map(|at| self.first[*at]).collect(),
+            last: queues.iter().map(|at| self.last[*at]).collect(),
+            priorities: self.priorities.clone(),
+            times: self.times.clone(),
+            ends: self.ends.clone(),
+        }
+    }
+
     /// Adds the stretches of one queue: all of it, cut where a floor is known.
     fn add(&mut self, lanes: Option<&BTreeMap<i16, Lane>>) {
         self.first.push(self.times.len() as i32 + 1);

@@ -22,7 +22,7 @@ const COPIED_MAX: usize = 4000;
 /// Where so many callers were answered together, they are waited for once more …
 const CALLERS_MANY: usize = 8;
 /// … for this long at most.
-const COME_AGAIN: Duration = Duration::from_micros(100);
+const COME_AGAIN: Duration = Duration::from_micros(200);
 /// How often a batch whose answer got lost is sent again: the same ids make that harmless.
 const UNKNOWN_TRIES: u32 = 3;
 
@@ -35,8 +35,6 @@ struct Waiting {
 #[derive(Default)]
 pub(super) struct Gathering {
     line: Mutex<Queued>,
-    /// One large batch at a time: each is a transaction on the connection for them.
-    pub(super) copying: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -58,7 +56,9 @@ impl Gathering {
             return;
         }
         let answered = Instant::now();
-        while self.lock().waiting.len() < callers && answered.elapsed() < COME_AGAIN {
+        // Beside those who came meanwhile, or they would take turns for ever, half and half.
+        let all = callers + self.lock().waiting.len();
+        while self.lock().waiting.len() < all && answered.elapsed() < COME_AGAIN {
             tokio::task::yield_now().await;
         }
     }
@@ -77,15 +77,13 @@ impl Gathering {
     }
 }
 
+/// What a caller waits for.
+pub(super) type Answer = oneshot::Receiver<Result<Vec<Enqueued>, StoreError>>;
+
 impl Db {
-    /// Stores the jobs of one caller, together with those of others where they meet.
-    pub(super) async fn enqueue_gathered(
-        self: Arc<Self>,
-        jobs: Vec<Record>,
-    ) -> Result<Vec<Enqueued>, Trouble> {
-        if jobs.iter().any(|job| job.unique_key.is_some()) {
-            return self.enqueue_surely(Line::Keyed, &jobs).await;
-        }
+    /// Puts the jobs of one caller into the line, from the caller's own thread: they are stored,
+    /// together with those of others where they meet, even if the caller goes away.
+    pub(super) fn gather(self: &Arc<Self>, jobs: Vec<Record>) -> Answer {
         let (to, answer) = oneshot::channel();
         let begin = {
             let mut line = self.gathering.lock();
@@ -93,9 +91,19 @@ impl Db {
             !std::mem::replace(&mut line.busy, true)
         };
         if begin {
-            tokio::spawn(work_off(self.clone()));
+            let turn = Turn { db: self.clone(), ended: false };
+            // Its answers go to each caller by itself.
+            drop(self.wire.run(async move {
+                work_off(turn).await;
+                Ok(())
+            }));
         }
-        answer.await.unwrap_or(Err(StoreError::Closed)).map_err(Trouble::from)
+        answer
+    }
+
+    /// Stores jobs of which some have unique keys.
+    pub(super) async fn enqueue_keyed(&self, jobs: &[Record]) -> Result<Vec<Enqueued>, Trouble> {
+        self.enqueue_surely(Line::Keyed, jobs).await
     }
 
     /// Stores a batch; where the answer got lost, asks again with the same ids.
@@ -110,13 +118,30 @@ impl Db {
     }
 }
 
-async fn work_off(db: Arc<Db>) {
+/// The right to work off the line. Who loses it before the end (the store was closed, or a panic)
+/// lets everybody go who waits there.
+struct Turn {
+    db: Arc<Db>,
+    ended: bool,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.ended {
+            *self.db.gathering.lock() = Queued::default();
+        }
+    }
+}
+
+async fn work_off(mut turn: Turn) {
+    let db = turn.db.clone();
     let rows_max = if db.wire.manner().prepares { COPIED_MAX } else { ROWS_MAX };
     let mut callers = 0;
     loop {
         db.gathering.let_come_again(callers).await;
         let batch = db.gathering.next(rows_max);
         if batch.is_empty() {
+            turn.ended = true;
             return;
         }
         callers = batch.len();

@@ -34,6 +34,7 @@ mod within;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::doorbell::Doorbell;
 use self::errors::Trouble;
@@ -66,6 +67,8 @@ pub(super) struct Db {
     foreign: claim::ForeignLook,
     floors: floors::Floors,
     gathering: gather::Gathering,
+    /// Whether we may have the server flush its log, once it was asked.
+    flushes: AtomicBool,
     unsure: unsure::Unsure,
     me: std::sync::Weak<Db>,
     /// What tells our schema from others, once somebody asked.
@@ -96,6 +99,7 @@ impl PostgresStore {
             foreign: claim::ForeignLook::default(),
             floors: floors::Floors::default(),
             gathering: gather::Gathering::default(),
+            flushes: AtomicBool::new(false),
             unsure: unsure::Unsure::default(),
             me: me.clone(),
             instance: std::sync::Mutex::default(),
@@ -153,6 +157,7 @@ impl Db {
         let row = rows.first().ok_or(Trouble::Mistake("the server told nothing of itself"))?;
         let (version, fsync, commit): (String, String, String) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        self.flushes.store(row.try_get(5)?, Ordering::Relaxed);
         Ok(Server { version, durability: format!("fsync={fsync}, synchronous_commit={commit}") })
     }
 }

@@ -129,6 +129,15 @@ impl Session {
         answer
     }
 
+    /// Prepares a statement, if that is not done yet.
+    pub(super) async fn prepare(
+        &self,
+        key: (&'static str, &'static str),
+        statement: &Statement,
+    ) -> Result<(), Trouble> {
+        self.prepared(key, statement).await.map(drop)
+    }
+
     /// Returns a statement's handle. Where that fails nothing was asked of the server yet.
     async fn prepared(
         &self,

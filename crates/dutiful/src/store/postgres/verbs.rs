@@ -26,11 +26,11 @@ impl Store for PostgresStore {
     }
 
     fn enqueue(&self, jobs: Vec<Record>) -> Reply<'_, Vec<Enqueued>> {
-        self.run(move |db| async move {
-            let stored = db.clone().enqueue_gathered(jobs).await?;
-            db.ring();
-            Ok(stored)
-        })
+        if jobs.iter().any(|job| job.unique_key.is_some()) {
+            return self.run(move |db| async move { db.enqueue_keyed(&jobs).await });
+        }
+        let gathered = self.check_process().map(|()| self.db.gather(jobs));
+        Box::pin(async move { gathered?.await.unwrap_or(Err(StoreError::Closed)) })
     }
 
     fn claim(&self, ask: ClaimRequest) -> Reply<'_, Vec<Claimed>> {

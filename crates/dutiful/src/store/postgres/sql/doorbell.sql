@@ -24,7 +24,8 @@ SELECT $3::text IN (SELECT pg_listening_channels())
 -- :listens $1 the channel
 SELECT $1::text IN (SELECT pg_listening_channels())
 
--- :ring $1 the process that rings, $2 the channel; nothing is sent while no other sleeps
+-- :ring $1 the process that rings, $2 the channel; nothing is sent, and no row answered, while no
+-- other sleeps
 SELECT pg_notify($2::text, $1::bigint::text)
 WHERE EXISTS (
     SELECT FROM dutiful.sleeper WHERE until > clock_timestamp() AND process <> $1::bigint

@@ -7,6 +7,22 @@
 -- attempts, timeouts in ms, $10 at most once, correlation ids, trace parents, groups, $14 tags as
 -- JSON arrays, $15 now. They come in the order of their ids. To look for each id before it is
 -- inserted costs a sixth, and an id that is there is rare: the insert fails, and `known` does it.
+WITH t AS MATERIALIZED (SELECT dutiful.moment_($15::timestamptz) AS now),
+/* part_given */,
+new AS (
+    /* part_records */
+    /* part_returning */
+),
+/* part_places */
+SELECT id FROM new
+
+-- :sooner the same by a commit that does not wait for the disk: `flush` has to follow. $16 whether
+-- it wakes those who sleep elsewhere, the process that rings, $18 the channel
+WITH t AS MATERIALIZED (
+    SELECT dutiful.moment_($15::timestamptz) AS now,
+        set_config('synchronous_commit', 'off', true) AS flushed,
+        CASE WHEN $16::boolean THEN pg_notify($18::text, $17::bigint::text)::text END AS rung
+),
 /* part_given */,
 new AS (
     /* part_records */
@@ -17,6 +33,7 @@ SELECT id FROM new
 
 -- :known the same where an id may be there already: that changes nothing, and is left out of the
 -- answer
+WITH t AS MATERIALIZED (SELECT dutiful.moment_($15::timestamptz) AS now),
 /* part_given */,
 new AS (
     /* part_records */
@@ -27,7 +44,6 @@ new AS (
 SELECT id FROM new
 
 -- :part_given a row for each job, with its time
-WITH t AS MATERIALIZED (SELECT dutiful.moment_($15::timestamptz) AS now),
 given AS (
     SELECT g.*, least(coalesce(g.at, t.now + g.delay * interval '1 microsecond'),
             '9999-12-31T23:59:59.999999Z') AS wanted, t.now
@@ -62,6 +78,11 @@ counted AS (
     INSERT INTO dutiful.tally (queue, type, event, n)
     SELECT queue, type, 0, count(*) FROM new GROUP BY queue, type
 )
+
+-- :flush waits until all that was committed before is on the disk, by a commit of its own that
+-- leaves nothing but a note in the log; says whether somebody sleeps elsewhere. $1 who asks
+SELECT pg_logical_emit_message(true, 'dutiful', ''), EXISTS (
+    SELECT FROM dutiful.sleeper WHERE until > clock_timestamp() AND process <> $1::bigint)
 
 -- :copy_begin a large batch: the same rows, none of which is there yet, by COPY
 BEGIN
@@ -117,6 +138,7 @@ DECLARE
     wanted timestamptz;
     holder uuid;
     fresh uuid[] := '{}';
+    there uuid[] := '{}';
     repeats boolean := (SELECT count(*) > count(DISTINCT i) FROM unnest(ids) i);
 BEGIN
     FOR g IN
@@ -133,6 +155,7 @@ BEGIN
         id := g.job_id;
         outcome := 1;
         IF EXISTS (SELECT 1 FROM dutiful.job j WHERE j.id = g.job_id) THEN
+            there := there || g.job_id;
             RETURN NEXT;
             CONTINUE;
         END IF;
@@ -151,6 +174,7 @@ BEGIN
         IF holder <> g.job_id THEN
             id := holder;
             outcome := 2;
+            there := there || holder;
             RETURN NEXT;
             CONTINUE;
         END IF;
@@ -164,6 +188,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
         IF NOT FOUND THEN
             DELETE FROM dutiful.unique_key k WHERE k.key = g.key AND k.id = g.job_id;
+            there := there || g.job_id;
             RETURN NEXT;
             CONTINUE;
         END IF;
@@ -185,4 +210,14 @@ BEGIN
     INSERT INTO dutiful.tally (queue, type, event, n)
     SELECT j.queue, j.type, 0, count(*) FROM dutiful.job j WHERE j.id = ANY (fresh)
     GROUP BY j.queue, j.type;
+    -- A young job may stand there by a commit that has not reached the disk yet. Who is told that
+    -- it is there may rely on it, so this transaction's own commit waits for the disk.
+    IF EXISTS (SELECT FROM dutiful.job j
+               WHERE j.id = ANY (there) AND j.created_at > moment - interval '1 minute') THEN
+        BEGIN
+            PERFORM pg_logical_emit_message(true, 'dutiful', '');
+        EXCEPTION WHEN insufficient_privilege THEN
+            -- Where that is forbidden, all commits wait.
+        END;
+    END IF;
 END $body$
