@@ -429,6 +429,26 @@ mod tests {
         assert!(lab.is_on_disk(&place), "a crash could still take the holder of the key away");
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_job_that_comes_twice_at_once_keeps_its_key() {
+        let lab = Lab::new().await;
+        let job = job(Some("k"));
+        let slow = format!(
+            "BEGIN; SELECT dutiful.enqueue('task', '{{}}', id => '{}', unique_key => 'k');
+             SELECT pg_sleep(1); COMMIT",
+            job.id
+        );
+        let told = std::thread::scope(|both| {
+            both.spawn(|| lab.ask(&slow));
+            std::thread::sleep(Duration::from_millis(400));
+            let enqueue = lab.store.enqueue(vec![job.clone()]);
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(enqueue))
+        });
+        assert_eq!(told.expect("an answer")[0].outcome, EnqueueOutcome::Exists);
+        let kept = format!("SELECT count(*) FROM dutiful.unique_key WHERE id = '{}'", job.id);
+        assert_eq!(lab.ask(&kept), "1", "a second job could take its key");
+    }
+
     #[tokio::test]
     async fn where_the_log_is_forbidden_all_commits_wait() {
         let lab = Lab::new().await;

@@ -137,6 +137,7 @@ DECLARE
     moment timestamptz := dutiful.moment_(at_now);
     wanted timestamptz;
     holder uuid;
+    took boolean;
     fresh uuid[] := '{}';
     there uuid[] := '{}';
     repeats boolean := (SELECT count(*) > count(DISTINCT i) FROM unnest(ids) i);
@@ -160,11 +161,13 @@ BEGIN
             CONTINUE;
         END IF;
         holder := g.job_id;
+        took := false;
         IF g.key IS NOT NULL THEN
             FOR tries IN 1 .. 100 LOOP
                 INSERT INTO dutiful.unique_key (key, id) VALUES (g.key, g.job_id)
                 ON CONFLICT DO NOTHING;
-                EXIT WHEN FOUND;
+                took := FOUND;
+                EXIT WHEN took;
                 SELECT k.id INTO holder FROM dutiful.unique_key k WHERE k.key = g.key;
                 EXIT WHEN FOUND;
                 -- It was freed between the two looks, or the id holds another key.
@@ -187,7 +190,10 @@ BEGIN
             g.correlation, g.trace, g.grp, g.key, g.tags, g.delivery, g.payload)
         ON CONFLICT DO NOTHING;
         IF NOT FOUND THEN
-            DELETE FROM dutiful.unique_key k WHERE k.key = g.key AND k.id = g.job_id;
+            -- The same job may have come with its key while we waited for that: then it has it.
+            IF took THEN
+                DELETE FROM dutiful.unique_key k WHERE k.key = g.key AND k.id = g.job_id;
+            END IF;
             there := there || g.job_id;
             RETURN NEXT;
             CONTINUE;
