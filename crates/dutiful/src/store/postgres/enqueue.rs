@@ -2,16 +2,14 @@
 //! where an id turned out to be there already.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
-use futures_util::future::join;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::Db;
 use super::errors::Trouble;
-use super::wire::{ANSWER_MAX, Line};
+use super::wire::Line;
 use crate::clock::{Timestamp, micros};
 use crate::id::JobId;
 use crate::job::{Delivery, Record};
@@ -20,9 +18,6 @@ use crate::store::{EnqueueOutcome, Enqueued};
 
 /// A batch as large as this goes by COPY: below, its five statements cost more than they spare.
 pub(super) const COPY_MIN: usize = 1000;
-
-const SOONER: (&str, &str) = ("enqueue", "sooner");
-const FLUSH: (&str, &str) = ("enqueue", "flush");
 
 /// How a batch is stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,7 +84,7 @@ impl<'a> Columns<'a> {
     }
 
     /// The parameters of every statement, in their order; some take more behind them.
-    fn params<'p>(&'p self, now: &'p Option<Timestamp>) -> Vec<&'p (dyn ToSql + Sync)> {
+    pub(super) fn params<'p>(&'p self, now: &'p Option<Timestamp>) -> Vec<&'p (dyn ToSql + Sync)> {
         vec![
             &self.ids,
             &self.types,
@@ -119,7 +114,7 @@ impl Db {
         jobs: &[Record],
         since: Option<Instant>,
     ) -> Result<Vec<Enqueued>, Trouble> {
-        let mut stored = if jobs.iter().any(|job| job.unique_key.is_some()) {
+        let mut stored = if line == Line::Keyed {
             let mut columns = Columns::default();
             jobs.iter().for_each(|job| columns.push(job));
             self.insert_keyed(line, &columns).await?
@@ -229,55 +224,10 @@ impl Db {
     /// that has not reached the disk; nobody is told that it is there before it has.
     async fn insert_known(&self, line: Line, columns: &Columns<'_>) -> Result<Vec<JobId>, Trouble> {
         let new = self.insert(line, "known", columns).await?;
-        if new.len() < columns.ids.len() && self.flushes() {
-            self.query(line, FLUSH.0, FLUSH.1, &[&self.bell.process()]).await?;
+        if new.len() < columns.ids.len() {
+            self.flush(line).await?;
         }
         Ok(new)
-    }
-
-    /// Stores jobs while somebody sleeps who may run them. The usual order is: commit, which waits
-    /// for the disk; ring; and the claim's commit waits for the disk again. Here the jobs are
-    /// committed and the bell is rung without waiting, and then the log goes to the disk, while
-    /// the sleeper wakes and claims. The caller is answered after that, so what it was told of is
-    /// durable; and a claim's commit takes with it all that stands before it in the log, so no job
-    /// runs that a crash could still take away. Both are sent at once, and the server works them
-    /// off in their order.
-    async fn insert_sooner(
-        &self,
-        line: Line,
-        columns: &Columns<'_>,
-    ) -> Result<Vec<JobId>, Trouble> {
-        let session = self.wire.session(line).await?;
-        for key in [SOONER, FLUSH] {
-            session.prepare(key, &self.statements.get(key.0, key.1)).await?;
-        }
-        let (now, process, channel) = (self.now(), self.bell.process(), self.wire.schema());
-        let rings = self.bell.is_anybody_asleep_elsewhere();
-        let mut params = columns.params(&now);
-        params.extend([&rings as &(dyn ToSql + Sync), &process, &channel]);
-        let stored = async {
-            let rows = self.ask(&session, SOONER, &params, ANSWER_MAX).await?;
-            self.bell.ring_here();
-            ids(&rows)
-        };
-        let asks: [&(dyn ToSql + Sync); 1] = [&process];
-        let flushed = self.ask(&session, FLUSH, &asks, ANSWER_MAX);
-        // They are polled, and so sent, in this order.
-        let (new, flushed) = join(stored, flushed).await;
-        let new = new?;
-        // They are stored, but who knows whether for good: it is asked for again.
-        let flushed = flushed.map_err(|trouble| Trouble::Unknown(trouble.into()))?;
-        let elsewhere = flushed.first().is_some_and(|row| row.get(1));
-        self.bell.note_asleep(elsewhere);
-        if elsewhere && !rings {
-            self.ring();
-        }
-        Ok(new)
-    }
-
-    /// Says whether the server may be asked to flush its log.
-    fn flushes(&self) -> bool {
-        self.flushes.load(Ordering::Relaxed)
     }
 
     async fn insert_keyed(&self, line: Line, c: &Columns<'_>) -> Result<Vec<Enqueued>, Trouble> {
@@ -305,7 +255,7 @@ impl Db {
 }
 
 /// The ids that an insert answered with: those of new jobs.
-fn ids(rows: &[Row]) -> Result<Vec<JobId>, Trouble> {
+pub(super) fn ids(rows: &[Row]) -> Result<Vec<JobId>, Trouble> {
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
@@ -316,159 +266,4 @@ fn told(jobs: &[Record], new: &mut HashSet<JobId>) -> Vec<Enqueued> {
         false => EnqueueOutcome::Exists,
     };
     jobs.iter().map(|job| Enqueued { id: job.id, outcome: outcome(job) }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use dutiful_fixture::{Options, Postgres};
-
-    use crate::clock::Clock;
-    use crate::job::{Record, Settings, TypeDefaults};
-    use crate::store::postgres::PostgresStore;
-    use crate::store::{EnqueueOutcome, Store as _};
-
-    /// A server whose log reaches the disk by commits that wait for it, and not otherwise: the
-    /// process that writes it in the background is stopped.
-    struct Lab {
-        server: Postgres,
-        writer: String,
-        url: String,
-        store: PostgresStore,
-    }
-
-    impl Lab {
-        async fn new() -> Self {
-            let server = Postgres::start(&Options::default()).expect("a server for tests");
-            let url = server.fresh_database().expect("an empty database");
-            let store = PostgresStore::open(&url, Clock::default(), &[]).await.expect("it opens");
-            store.migrate(None).await.expect("the schema is made");
-            let writer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
-            let writer = server.psql(&url, writer).expect("its number").trim().to_owned();
-            signal("-STOP", &writer);
-            Self { server, writer, url, store }
-        }
-
-        fn ask(&self, sql: &str) -> String {
-            self.server.psql(&self.url, sql).expect(sql).trim().to_owned()
-        }
-
-        /// Says whether all that is in the log up to a place is on the disk.
-        fn is_on_disk(&self, place: &str) -> bool {
-            self.ask(&format!("SELECT pg_current_wal_flush_lsn() >= '{place}'")) == "t"
-        }
-
-        /// Stores a job from elsewhere by a commit that does not wait; returns its place in the
-        /// log.
-        fn store_lazily(&self, job: &Record) -> String {
-            let key = job.unique_key.as_deref().unwrap_or_default();
-            let place = self.ask(&format!(
-                "SET synchronous_commit = off;
-                 SELECT dutiful.enqueue('task', '{{}}', id => '{}',
-                     unique_key => nullif('{key}', ''));
-                 SELECT pg_current_wal_insert_lsn()",
-                job.id
-            ));
-            let place = place.lines().last().expect("a place").to_owned();
-            assert!(!self.is_on_disk(&place), "the commit waited, and the test shows nothing");
-            place
-        }
-    }
-
-    impl Drop for Lab {
-        fn drop(&mut self) {
-            signal("-CONT", &self.writer);
-        }
-    }
-
-    fn signal(which: &str, pid: &str) {
-        let kill = format!("kill {which} {pid}");
-        let sent = std::process::Command::new("sh").args(["-c", &kill]).status();
-        assert!(sent.expect("a shell is there").success());
-    }
-
-    fn job(key: Option<&str>) -> Record {
-        let settings = Settings { unique_key: key.map(str::to_owned), ..Settings::default() };
-        let defaults = TypeDefaults::unknown(crate::id::Name::new("type", "task").expect("a name"));
-        Record::build(&defaults, b"{}".to_vec(), settings).expect("a job")
-    }
-
-    #[tokio::test]
-    async fn a_sleeper_is_woken_sooner_and_the_caller_is_told_when_the_disk_has_it() {
-        let lab = Lab::new().await;
-        let (db, job) = (&lab.store.db, job(None));
-        db.bell.note_asleep(true);
-        let before = lab.ask("SELECT pg_current_wal_insert_lsn()");
-        let heard = db.wait_for_ring(0).await;
-        let stored = lab.store.enqueue(vec![job.clone()]).await.expect("it is stored");
-        assert_eq!(stored[0].outcome, EnqueueOutcome::New);
-        let after = lab.ask("SELECT pg_current_wal_flush_lsn()");
-        let moved = lab.ask(&format!("SELECT '{after}'::pg_lsn - '{before}'::pg_lsn > 300"));
-        assert_eq!(moved, "t", "it is in the log from {before} on, the disk has {after}");
-        let rung = tokio::time::timeout(Duration::from_secs(5), db.wait_for_ring(heard)).await;
-        assert!(rung.is_ok(), "who sleeps here is woken");
-        assert!(!db.bell.is_anybody_asleep(), "it looked again whether anybody sleeps");
-        let again = lab.store.enqueue(vec![job]).await.expect("an answer");
-        assert_eq!(again[0].outcome, EnqueueOutcome::Exists);
-    }
-
-    #[tokio::test]
-    async fn nobody_is_told_that_a_job_is_there_before_the_disk_has_it() {
-        let lab = Lab::new().await;
-        for key in [None, Some("k")] {
-            let there = job(key);
-            let place = lab.store_lazily(&there);
-            let told = lab.store.enqueue(vec![there]).await.expect("an answer");
-            assert_eq!(told[0].outcome, EnqueueOutcome::Exists);
-            assert!(lab.is_on_disk(&place), "a crash could still take it away (key {key:?})");
-        }
-        let place = lab.store_lazily(&job(Some("other")));
-        let told = lab.store.enqueue(vec![job(Some("other"))]).await.expect("an answer");
-        assert_eq!(told[0].outcome, EnqueueOutcome::Duplicate);
-        assert!(lab.is_on_disk(&place), "a crash could still take the holder of the key away");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_job_that_comes_twice_at_once_keeps_its_key() {
-        let lab = Lab::new().await;
-        let job = job(Some("k"));
-        let slow = format!(
-            "BEGIN; SELECT dutiful.enqueue('task', '{{}}', id => '{}', unique_key => 'k');
-             SELECT pg_sleep(1); COMMIT",
-            job.id
-        );
-        let told = std::thread::scope(|both| {
-            both.spawn(|| lab.ask(&slow));
-            std::thread::sleep(Duration::from_millis(400));
-            let enqueue = lab.store.enqueue(vec![job.clone()]);
-            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(enqueue))
-        });
-        assert_eq!(told.expect("an answer")[0].outcome, EnqueueOutcome::Exists);
-        let kept = format!("SELECT count(*) FROM dutiful.unique_key WHERE id = '{}'", job.id);
-        assert_eq!(lab.ask(&kept), "1", "a second job could take its key");
-    }
-
-    #[tokio::test]
-    async fn where_the_log_is_forbidden_all_commits_wait() {
-        let lab = Lab::new().await;
-        assert!(lab.store.db.flushes());
-        lab.ask(
-            "CREATE ROLE plain LOGIN PASSWORD 'loopback-only'; GRANT ALL ON SCHEMA dutiful TO plain;
-             GRANT ALL ON ALL TABLES IN SCHEMA dutiful TO plain;
-             REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM public",
-        );
-        let url = lab.url.replace("://dutiful:", "://plain:");
-        assert_ne!(url, lab.url);
-        let store = PostgresStore::open(&url, Clock::default(), &[]).await.expect("it opens");
-        assert!(!store.db.flushes());
-        store.db.bell.note_asleep(true);
-        for key in [None, Some("k")] {
-            let job = job(key);
-            for outcome in [EnqueueOutcome::New, EnqueueOutcome::Exists] {
-                let told = store.enqueue(vec![job.clone()]).await.expect("an answer");
-                assert_eq!((told[0].id, told[0].outcome), (job.id, outcome));
-            }
-        }
-    }
 }

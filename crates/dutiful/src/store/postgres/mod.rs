@@ -11,6 +11,7 @@ mod enqueue;
 mod errors;
 mod finish;
 mod floors;
+mod flush;
 mod gather;
 mod json;
 mod list;

@@ -237,11 +237,6 @@ impl Db {
                 Err(Trouble::Unsent(_) | Trouble::Outdated(_)) if unsent < UNSENT_MAX => {
                     unsent += 1;
                 }
-                Err(trouble @ Trouble::Refused(StoreError::ReadOnly(_))) => {
-                    // The primary may be elsewhere by now, behind the same name.
-                    session.close();
-                    return Err(trouble);
-                }
                 other => return other,
             }
         }
@@ -257,12 +252,14 @@ impl Db {
     ) -> Result<Vec<Row>, Trouble> {
         let statement = self.statements.get(verb, name);
         let asked = session.query((verb, name), &statement, params);
-        match tokio::time::timeout(within, asked).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                session.give_up();
-                Err(Trouble::Unknown(StoreError::Timeout(within)))
-            }
+        let answer = tokio::time::timeout(within, asked).await.unwrap_or_else(|_| {
+            session.give_up();
+            Err(Trouble::Unknown(StoreError::Timeout(within)))
+        });
+        if matches!(answer, Err(Trouble::Refused(StoreError::ReadOnly(_)))) {
+            // The primary may be elsewhere by now, behind the same name.
+            session.close();
         }
+        answer
     }
 }
