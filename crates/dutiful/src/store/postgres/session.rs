@@ -200,7 +200,7 @@ pub(super) fn with_options(config: &mut Config, ours: &str) {
     config.options(all);
 }
 
-fn settings(before: &str, after: &str) -> String {
+pub(super) fn settings(before: &str, after: &str) -> String {
     let ms = |span: Duration| span.as_millis().to_string();
     let mut all = vec![
         ("statement_timeout", ms(STATEMENT_MAX)),

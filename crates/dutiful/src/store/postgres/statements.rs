@@ -184,7 +184,13 @@ fn known(name: &str) -> Type {
 
 #[cfg(test)]
 mod tests {
+    use dutiful_fixture::{Postgres, Version};
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::store::Store as _;
+    use crate::store::postgres::PostgresStore;
+    use crate::store::postgres::session::settings;
 
     #[test]
     fn every_parameter_of_every_statement_carries_a_type() {
@@ -200,6 +206,83 @@ mod tests {
         let body = "CREATE FUNCTION dutiful.f() AS $$ EXECUTE 'SELECT $1::numeric' USING 1 $$";
         assert!(parameters("function_f", body).is_empty());
         assert_eq!(parameters("f", "SELECT $1::int"), [Type::INT4]);
+    }
+
+    /// A server plans by what vacuum saw last. Where that was an empty table, to walk through all
+    /// of it looks as cheap as to look for a row, and the plan stays when it is full.
+    #[tokio::test]
+    async fn no_statement_walks_through_a_table_that_was_empty_when_it_was_planned() {
+        // They count, or look for what is wrong, and are asked for now and then.
+        const MAY: [(&str, &str); 4] =
+            [("queues", "all"), ("stats", "seen"), ("workers", "all"), ("doctor", "contents")];
+        let server = Postgres::shared(Version::System).expect("a server for tests");
+        let url = server.fresh_database().expect("an empty database");
+        let store = PostgresStore::open(&url, Clock::default(), &[]).await.expect("it opens");
+        store.migrate(None).await.expect("the schema is made");
+        server.psql(&url, "VACUUM").expect("the tables are seen empty");
+        let (mut walked, mut seen) = (Vec::new(), 0);
+        for (key, statement) in Statements::new("dutiful").0 {
+            let sql = &statement.sql;
+            let begins = ["WITH", "SELECT", "(SELECT", "INSERT", "UPDATE", "DELETE"];
+            let planned = begins.iter().any(|word| sql.starts_with(word));
+            if !planned || statement.types.is_empty() || MAY.contains(&key) {
+                continue;
+            }
+            let types: Vec<_> = statement.types.iter().map(|one| array(one.name())).collect();
+            let nulls = vec!["NULL"; statement.types.len()].join(", ");
+            let types = types.join(", ");
+            let plan = server.psql(
+                &url,
+                &format!(
+                    "{}; PREPARE one ({types}) AS {sql}; EXPLAIN (COSTS OFF) EXECUTE one ({nulls})",
+                    settings("SET ", ";")
+                ),
+            );
+            let plan = plan.unwrap_or_else(|error| panic!("{key:?}: {error}"));
+            seen += 1;
+            walked.extend(walks(&plan).into_iter().map(|line| format!("{key:?}: {line}")));
+        }
+        assert!(seen > 30, "{seen} statements were looked at");
+        assert_eq!(walked, Vec::<String>::new());
+    }
+
+    /// The name of a type as it stands in PREPARE.
+    fn array(name: &str) -> String {
+        name.strip_prefix('_').map_or_else(|| name.to_owned(), |of| format!("{of}[]"))
+    }
+
+    /// The lines of a plan that read a table of jobs without a condition on an index.
+    fn walks(plan: &str) -> Vec<&str> {
+        const TABLES: [&str; 11] = [
+            "job_",
+            "done_",
+            "ready",
+            "scheduled",
+            "lease",
+            "dead",
+            "attempt",
+            "progress",
+            "log",
+            "unique_key",
+            "once",
+        ];
+        /// By a row's place, or no table at all.
+        const PLACED: [&str; 2] = ["Tid Scan", "Function Scan"];
+        let lines: Vec<&str> = plan.lines().collect();
+        let walks = |at: usize| {
+            let line = lines[at].trim();
+            let of_jobs = line
+                .split_once(" on ")
+                .is_some_and(|(_, table)| TABLES.iter().any(|name| table.starts_with(name)));
+            let bounded = lines[..at].iter().rev().take(3).any(|line| line.contains("Limit"));
+            let condition = lines.get(at + 1).is_some_and(|next| next.contains("Index Cond"));
+            of_jobs
+                && line.contains("Scan")
+                && !PLACED.iter().any(|by| line.contains(by))
+                && !condition
+                && !bounded
+        };
+        (0..lines.len()).filter(|at| walks(*at)).map(|at| lines[at]).collect()
     }
 
     #[test]

@@ -6,7 +6,9 @@
 -- the next begins: what was taken long ago and is not vacuumed yet is not walked through again.
 -- A row that cannot be one of ours is set aside as dead, so that it holds up nobody.
 
--- :part_found the rows at the front of the lanes, locked, with their records
+-- :part_found the rows at the front of the lanes, locked, with their records. Each is looked for by
+-- its id (OFFSET 0): joined as tables, the server would walk through all of a day's records for
+-- each row where it planned while that day had none.
 found AS MATERIALIZED (
     SELECT p.*, CASE
         WHEN p.attempt < 0 OR p.attempt = 2147483647 OR p.failures < 0 OR p.crashes < 0
@@ -35,7 +37,7 @@ found AS MATERIALIZED (
             LIMIT l.room
         ) r
         LIMIT $5::int
-    ) p LEFT JOIN dutiful.job j USING (id)
+    ) p LEFT JOIN LATERAL (SELECT * FROM dutiful.job WHERE id = p.id OFFSET 0) j ON true
 )
 
 -- :front takes all that it finds; or nothing, and answers with a row without an id, where one of

@@ -153,7 +153,8 @@ counted AS (
 )
 SELECT n FROM mine
 
--- :late at-most-once jobs stand in done since their claim, which counted them as completed: $1 ids,
+-- :late at-most-once jobs stand in done since their claim, which counted them as completed. The ids
+-- are named twice, so that however it was planned no more of done is read than those. $1 ids,
 -- attempts, nonces, $4 outcomes, finished, results, $7 classes, messages, started, $10 ran buckets,
 -- waited buckets, $12 ran µs, waited µs, queues, types, $16 worker
 WITH given AS MATERIALIZED (
@@ -167,6 +168,7 @@ mine AS (
     UPDATE dutiful.done d SET outcome = g.outcome, finished_at = g.finished, result = g.result
     FROM given g
     WHERE d.id = g.id AND d.attempt = g.attempt AND d.nonce = g.nonce AND d.outcome = 3
+        AND d.id = ANY ($1::uuid[])
     RETURNING g.*
 ),
 logged AS (

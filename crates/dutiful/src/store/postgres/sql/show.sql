@@ -40,7 +40,7 @@ LEFT JOIN LATERAL (
     SELECT attempt, started_at, error_class, error_message
     FROM dutiful.attempt WHERE id = a.id ORDER BY attempt DESC LIMIT 1
 ) l ON true
-LEFT JOIN dutiful.progress p ON p.id = a.id
+LEFT JOIN LATERAL (SELECT * FROM dutiful.progress WHERE id = a.id OFFSET 0) p ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(e.attempt ORDER BY e.attempt) AS attempts,
         array_agg(e.worker ORDER BY e.attempt) AS workers,
