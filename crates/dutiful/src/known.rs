@@ -51,3 +51,34 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(at: usize) -> TypeDefaults {
+        TypeDefaults::unknown(Name::new("type", &format!("t{at}")).expect("a name"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_good_for_a_second_or_until_a_worker_registers() {
+        let (known, names) = (Known::default(), [settings(0).job_type, settings(1).job_type]);
+        known.put(Instant::now(), &[settings(0)]);
+        assert!(known.get(&names[..1]).is_some());
+        assert!(known.get(&names).is_none(), "one of them was never asked for");
+        tokio::time::advance(GOOD_FOR - Duration::from_millis(1)).await;
+        assert!(known.get(&names[..1]).is_some());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(known.get(&names[..1]).is_none(), "another process may have registered others");
+        known.put(Instant::now(), &[settings(0)]);
+        known.forget();
+        assert!(known.get(&names[..1]).is_none());
+    }
+
+    #[test]
+    fn names_from_anywhere_do_not_fill_the_memory() {
+        let known = Known::default();
+        (0..3 * TYPES_MAX).for_each(|at| known.put(Instant::now(), &[settings(at)]));
+        assert!(known.lock().len() <= TYPES_MAX);
+    }
+}

@@ -199,8 +199,9 @@ impl Lanes {
         let (lanes, all) = claimed().fold((0, 0), |(lanes, all), rows| (lanes + 1, all + rows));
         let most = claimed().max().unwrap_or_default();
         if !self.looking && (most >= LOOK_ROWS || all >= LOOK_ROWS.max(lanes * LOOK_ROUNDS)) {
-            let busy = every().filter(|(.., lane)| lane.claimed >= most / ALONG_PART);
-            due.push(question(false, busy.filter(|(.., lane)| lane.claimed > 0).collect()));
+            let least = (most / ALONG_PART).max(1);
+            let busy = every().filter(|(.., lane)| lane.claimed >= least).collect();
+            due.push(question(false, busy));
         }
         let rested = self.search_at.is_none_or(|at| Instant::now() >= at);
         if !self.searching && rested && every().any(|(.., lane)| lane.floor.is_some()) {

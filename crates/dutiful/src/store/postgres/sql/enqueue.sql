@@ -8,13 +8,7 @@
 -- JSON arrays, $15 now. They come in the order of their ids. To look for each id before it is
 -- inserted costs a sixth, and an id that is there is rare: the insert fails, and `known` does it.
 WITH t AS MATERIALIZED (SELECT dutiful.moment_($15::timestamptz) AS now),
-/* part_given */,
-new AS (
-    /* part_records */
-    /* part_returning */
-),
-/* part_places */
-SELECT id FROM new
+/* part_stored */
 
 -- :sooner the same by a commit that does not wait for the disk: `flush` has to follow. $16 whether
 -- it wakes those who sleep elsewhere, the process that rings, $18 the channel
@@ -23,13 +17,7 @@ WITH t AS MATERIALIZED (
         set_config('synchronous_commit', 'off', true) AS flushed,
         CASE WHEN $16::boolean THEN pg_notify($18::text, $17::bigint::text)::text END AS rung
 ),
-/* part_given */,
-new AS (
-    /* part_records */
-    /* part_returning */
-),
-/* part_places */
-SELECT id FROM new
+/* part_stored */
 
 -- :known the same where an id may be there already: that changes nothing, and is left out of the
 -- answer
@@ -38,6 +26,15 @@ WITH t AS MATERIALIZED (SELECT dutiful.moment_($15::timestamptz) AS now),
 new AS (
     /* part_records */
     ON CONFLICT DO NOTHING
+    /* part_returning */
+),
+/* part_places */
+SELECT id FROM new
+
+-- :part_stored the rows of jobs none of which is there yet
+/* part_given */,
+new AS (
+    /* part_records */
     /* part_returning */
 ),
 /* part_places */
