@@ -1,0 +1,116 @@
+// Questions to the person (always a <dialog>) and short messages that are also read aloud.
+
+import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { html, Icon, Text } from "./parts.js";
+
+let show = () => {};
+let speak = () => {};
+
+/**
+ * Asks and resolves with the values of the fields by name, or null when the answer is no.
+ * `fields`: {name, label, type, value, rows, hint, check: text → what is wrong or ""};
+ * `typed`: a word that has to be typed before it is done.
+ */
+export const ask = (question) => new Promise((resolve) => show({ ...question, resolve }));
+
+/** Says in the corner what happened. */
+export const say = (text, tone = "ok") => speak(text, tone);
+
+/** Does something, and says how it ended. */
+export async function attempt(what, action) {
+  try {
+    const answer = await action();
+    say(what);
+    return answer ?? true;
+  } catch (problem) {
+    say(problem.message, "bad");
+    return null;
+  }
+}
+
+export function Dialogs() {
+  const [question, set] = useState(null);
+  show = (next) => {
+    question?.resolve(null);
+    set({ ...next, key: Math.random() });
+  };
+  const done = (answer) => {
+    set(null);
+    question.resolve(answer);
+  };
+  return question && html`<${Question} key=${question.key} of=${question} done=${done} />`;
+}
+
+function Question({ of, done }) {
+  const box = useRef();
+  const fields = of.fields || [];
+  const start = Object.fromEntries(fields.map((field) => [field.name, field.value ?? ""]));
+  const [values, set] = useState(start);
+  const [typed, type] = useState("");
+  const [tried, setTried] = useState(false);
+  useEffect(() => box.current.showModal(), []);
+  const wrong = Object.fromEntries(fields.map((field) => {
+    return [field.name, field.check ? field.check(values[field.name]) : ""];
+  }));
+  const ready = (!of.typed || typed === of.typed) && !Object.values(wrong).some(Boolean);
+  const submit = (event) => {
+    event.preventDefault();
+    setTried(true);
+    if (ready) done(values);
+  };
+  return html`
+    <dialog ref=${box} aria-labelledby="question" onCancel=${(event) => {
+      event.preventDefault();
+      done(null);
+    }}>
+      <form onSubmit=${submit}>
+        <h2 id="question"><${Text} of=${of.title} /></h2>
+        ${of.text && html`<p><${Text} of=${of.text} /></p>`}
+        ${of.more}
+        ${fields.map((field) => html`<${Field} key=${field.name} of=${field}
+          value=${values[field.name]} wrong=${tried || field.eager ? wrong[field.name] : ""}
+          set=${(value) => set({ ...values, [field.name]: value })} />`)}
+        ${of.typed && html`<label class="field">
+          <span>Type <strong class="typed"><${Text} of=${of.typed} /></strong> to go on</span>
+          <input value=${typed} autocomplete="off" spellcheck=${false} dir="auto"
+            onInput=${(event) => type(event.target.value)} /></label>`}
+        <div class="answers">
+          <button type="button" onClick=${() => done(null)}>${of.no || "Leave it"}</button>
+          <button type="submit" class=${of.danger ? "danger" : "primary"}
+            disabled=${Boolean(of.typed) && typed !== of.typed}>${of.yes || "Do it"}</button>
+        </div>
+      </form>
+    </dialog>`;
+}
+
+function Field({ of, value, wrong, set }) {
+  const id = `ask-${of.name}`;
+  const shared = {
+    id, value, dir: "auto", spellcheck: false, autocomplete: "off",
+    "aria-invalid": wrong ? "true" : undefined,
+    "aria-describedby": wrong || of.hint ? `${id}-hint` : undefined,
+    onInput: (event) => set(event.target.value),
+  };
+  return html`
+    <div class="field">
+      <label for=${id}>${of.label}</label>
+      ${of.rows ? html`<textarea rows=${of.rows} class="mono" ...${shared}></textarea>`
+        : html`<input type=${of.type || "text"} min=${of.min} step=${of.step} ...${shared} />`}
+      ${(wrong || of.hint) && html`<p id=${`${id}-hint`} class=${wrong ? "wrong" : "note"}
+        role=${wrong ? "alert" : undefined}>${wrong || of.hint}</p>`}
+    </div>`;
+}
+
+export function Toasts() {
+  const [said, set] = useState([]);
+  speak = (text, tone) => {
+    const one = { text, tone, key: Math.random() };
+    set((all) => [...all.slice(-2), one]);
+    setTimeout(() => set((all) => all.filter((other) => other !== one)), tone === "ok" ? 5000 : 12000);
+  };
+  return html`
+    <div class="toasts" role="status" aria-live="polite">
+      ${said.map((one) => html`<div key=${one.key} class=${`toast ${one.tone}`}>
+        <${Icon} name=${one.tone} /><${Text} of=${one.text} /></div>`)}
+    </div>`;
+}

@@ -1,0 +1,193 @@
+// The first page: what is wrong, in one sentence; the eight numbers that tell it; all queues.
+
+import { get } from "./api.js";
+import { diagnose, trouble } from "./diagnose.js";
+import { count, decimal, duration, plural } from "./format.js";
+import { rate, rates, useLive, usePoll } from "./live.js";
+import { between, readMetrics } from "./metrics.js";
+import { curl, Empty, Figure, Head, html, Icon, Num, queueHref, Spark, State, Text } from "./parts.js";
+import { useRef } from "./vendor/hooks.js";
+
+/** Readings of /metrics that are kept: two minutes of them. */
+const READINGS = 25;
+const READ_MS = 5000;
+/** Queues shown here; the others are on their page. */
+const QUEUES = 8;
+
+export function Overview() {
+  const live = useLive();
+  const workers = usePoll(() => get("/v1/workers"), READ_MS);
+  const dead = live.stats?.totals.dead || 0;
+  const groups = usePoll(() => (dead ? get("/v1/dead/groups") : { groups: [] }), 15000, [dead > 0]);
+  const readings = useRef([]);
+  const metrics = usePoll(async () => {
+    readings.current = [...readings.current, await readMetrics()].slice(-READINGS);
+    return readings.current;
+  }, READ_MS);
+  if (!live.stats) return html`<${Head} title="Overview" /><${Wait} lost=${live.lost} />`;
+  const all = workers.data?.workers;
+  const findings = diagnose({
+    stats: live.stats, workers: all, groups: groups.data, lost: live.lost,
+  });
+  const { totals, queues } = live.stats;
+  const nothing = queues.length === 0 || Object.values(totals).every((n) => n === 0);
+  return html`
+    <${Head} title="Overview" />
+    <${Verdict} findings=${findings} nothing=${nothing} workers=${all} />
+    <${Metrics} live=${live} workers=${all} readings=${metrics.data} trouble=${metrics.error} />
+    <${Queues} queues=${queues} workers=${all} />`;
+}
+
+const Wait = ({ lost }) => lost
+  ? html`<${Empty} title="The server does not answer">This page goes on by itself as soon as it
+      does: <${Text} of=${lost.problem.message} />.<//>`
+  : html`<p class="loading" role="status">Loading …</p>`;
+
+function Verdict({ findings, nothing, workers }) {
+  if (nothing && findings.length === 0) {
+    const command = curl("/v1/jobs", '{"type":"send_email","queue":"mail","payload":{"to":"ann@example.com"}}');
+    return html`<${Empty} title="Nothing here yet" command=${command}>Enqueue a first job. It waits
+      until a worker serves its queue.<//>`;
+  }
+  const [first, ...others] = findings;
+  if (!first) {
+    const there = workers?.filter((one) => one.state === "alive").length;
+    const who = there ? ` ${plural(there, "worker")} at work.` : "";
+    return html`<section class="verdict ok" aria-label="What is wrong">
+      <p class="verdict-line"><${Icon} name="ok" /><span>All is well.${who}</span></p></section>`;
+  }
+  return html`
+    <section class=${`verdict ${first.tone}`} aria-label="What is wrong">
+      <p class="verdict-line" aria-live="polite"><${Finding} of=${first} /></p>
+      ${others.length > 0 && html`<ul>${others.slice(0, 6).map((one) => html`
+        <li class=${one.tone}><${Finding} of=${one} /></li>`)}</ul>`}
+      ${others.length > 6 && html`<p class="note">and ${others.length - 6} more</p>`}
+    </section>`;
+}
+
+const Finding = ({ of }) => html`
+  <${Icon} name=${of.tone} />${of.href ? html`<a href=${of.href}><${Text} of=${of.text} />.</a>`
+    : html`<span><${Text} of=${of.text} />.</span>`}`;
+
+/** What the readings of /metrics say about the last minute, and about each step before it. */
+function measured(readings) {
+  const last = readings?.at(-1);
+  const first = readings?.find((one) => one.t >= last.t - 61000);
+  const steps = (readings || []).slice(1).map((one, i) => ({ t: one.t, ...between(readings[i], one) }));
+  return { minute: between(first, last), steps, known: last?.known };
+}
+
+function Metrics({ live, workers, readings, trouble: problem }) {
+  const { stats: { totals, queues }, history } = live;
+  const points = (name) => history.map((one) => ({ t: one.t, v: one[name] }));
+  const unknown = problem ? "this server does not tell" : "measuring …";
+  const { minute, steps, known } = measured(readings);
+  const missing = readings && !known ? "this server does not tell" : unknown;
+  const done = rate(history, "completed");
+  const slowest = queues.reduce((most, one) => {
+    return one.oldest_pending_s > (most?.oldest_pending_s || 0) ? one : most;
+  }, null);
+  const errors = minute?.attempts ? (100 * minute.failed) / minute.attempts : null;
+  const stalls = history.length > 1 ? totals.stalled_total - history[0].stalled_total : null;
+  const share = used(workers);
+  return html`
+    <h2 class="hidden">Eight numbers</h2>
+    <ul class="metrics">
+      <${Metric} label="Queue depth" value=${totals.pending} href="/jobs?state=pending"
+        note=${`due now, ${count(totals.scheduled)} scheduled`} points=${points("pending")} />
+      <${Metric} label="Completions" href="/jobs?state=completed"
+        value=${done === null ? null : perTime(done)} points=${rates(history, "completed")}
+        note=${done === null ? "measuring …" : `${count(totals.completed)} on record`} />
+      <${Metric} label="Error rate" href="/jobs?state=failed" tone=${errors > 5 ? "bad" : ""}
+        value=${errors === null ? null : `${decimal(errors)} %`}
+        points=${steps.map((one) => ({ t: one.t, v: one.attempts ? one.failed / one.attempts : null }))}
+        note=${minute ? `${count(minute.failed)} of ${plural(minute.attempts, "attempt")} in a minute`
+          : missing} />
+      <${Metric} label="Dead letters" value=${totals.dead} href="/dead"
+        tone=${totals.dead ? "bad" : ""} note=${totals.dead ? "wait for a person" : "none"}
+        points=${points("dead")} />
+      <${Metric} label="Latency" href=${`/jobs?state=pending${slowest ?
+          `&queue=${encodeURIComponent(slowest.queue)}` : ""}`}
+        value=${slowest ? duration(slowest.oldest_pending_s) : "0 s"}
+        tone=${slowest?.oldest_pending_s > 30 ? "warning" : ""} points=${points("oldest")}
+        note=${slowest ? html`oldest due job, in <${Text} of=${slowest.queue} />` : "nothing waits"} />
+      <${Metric} label="Duration" href="/jobs?state=completed" value=${within(minute?.p95)}
+        points=${steps.map((one) => ({ t: one.t, v: one.p95?.under ?? null }))}
+        note=${minute ? (minute.p95 ? "95 of 100 attempts, last minute" : "no attempt in a minute")
+          : missing} />
+      <${Metric} label="Utilisation" href="/workers" tone=${share?.share > 0.9 ? "warning" : ""}
+        value=${share?.slots ? `${Math.round(share.share * 100)} %` : null}
+        points=${points("active")}
+        note=${share ? `${count(share.running)} of ${plural(share.slots, "slot")}, ${
+          plural(share.workers, "worker")}` : "measuring …"} />
+      <${Metric} label="Stalls" href="/jobs?state=stalled" value=${stalls}
+        tone=${stalls > 0 ? "bad" : ""} points=${rates(history, "stalled_total")}
+        note=${`since this page is open; ${count(totals.stalled_total)} in all`} />
+    </ul>`;
+}
+
+const perTime = (n) => (n > 0 && n < 1 ? `${decimal(n * 60)} /min` : `${decimal(n)} /s`);
+
+function within(p95) {
+  if (!p95) return null;
+  return p95.over ? `over ${duration(p95.over)}` : `≤ ${duration(p95.under)}`;
+}
+
+/** Slots in use over the workers that live. */
+function used(workers) {
+  if (!workers) return null;
+  const alive = workers.filter((one) => one.state === "alive");
+  const slots = alive.reduce((sum, one) => {
+    return sum + Object.values(one.queues).reduce((all, n) => all + n, 0);
+  }, 0);
+  const running = alive.reduce((sum, one) => sum + one.running, 0);
+  return { slots, running, workers: alive.length, share: slots ? running / slots : 0 };
+}
+
+function Metric({ label, value, note, href, tone, points }) {
+  return html`
+    <li class=${`metric ${tone || ""}`}>
+      <a href=${href}>
+        <span class="label">${label}${tone && html`<${Icon} name=${tone} />
+          <span class="hidden">needs a look</span>`}</span>
+        <${Figure} value=${value ?? "–"} />
+        <${Spark} points=${points} />
+        <span class="note">${note}</span>
+      </a>
+    </li>`;
+}
+
+/** The queues in which most is to see, worst first. */
+function Queues({ queues, workers }) {
+  if (queues.length === 0) return null;
+  const weight = (one) => (trouble(one, workers) ? 1e9 : 0) + one.pending + one.dead * 10 + one.active;
+  const shown = [...queues].sort((a, b) => weight(b) - weight(a)).slice(0, QUEUES);
+  return html`
+    <section class="card" aria-labelledby="glance">
+      <div class="card-head"><h2 id="glance">Queues</h2>
+        <a href="/queues">${queues.length > QUEUES ? `All ${queues.length} queues` : "All about them"}</a>
+      </div>
+      <div class="scroll"><table>
+        <thead><tr><th scope="col">Queue</th><th scope="col" class="n">Due</th>
+          <th scope="col" class="n">Active</th><th scope="col" class="n wide">Failed</th>
+          <th scope="col" class="n">Dead</th><th scope="col" class="n wide">Oldest</th></tr></thead>
+        <tbody>${shown.map((one) => html`<${Row} key=${one.queue} of=${one} workers=${workers} />`)}
+        </tbody>
+      </table></div>
+    </section>`;
+}
+
+function Row({ of, workers }) {
+  const jobs = (state) => `/jobs?state=${state}&queue=${encodeURIComponent(of.queue)}`;
+  const wrong = trouble(of, workers);
+  return html`
+    <tr>
+      <th scope="row"><a href=${queueHref(of.queue)}><${Text} of=${of.queue} /></a>
+        ${wrong && html` <span class=${`state is-${wrong.tone}`}>${wrong.short}</span>`}</th>
+      <td class="n"><${Num} n=${of.pending} href=${jobs("pending")} /></td>
+      <td class="n"><${Num} n=${of.active} href=${jobs("active")} /></td>
+      <td class="n wide"><${Num} n=${of.failed} href=${jobs("failed")} /></td>
+      <td class="n"><${Num} n=${of.dead} href=${jobs("dead")} tone="bad" /></td>
+      <td class="n wide">${of.pending ? duration(of.oldest_pending_s) : "–"}</td>
+    </tr>`;
+}
