@@ -1,4 +1,4 @@
-// Puts the pages into their frame: navigation, search, colours, dialogs, and the line to the server.
+// Puts the pages into their frame: navigation, search, colours, dialogs, the line to the server.
 
 import { whenUnauthorized } from "./api.js";
 import { Operations } from "./bulk.js";
@@ -36,7 +36,9 @@ function page({ path, search: text }) {
     return ["No such page", html`<${NotFound} />`];
   }
   const key = `${first}/${name}`;
-  if (first === "queues" && name) return [`Queue ${name}`, html`<${Queue} key=${key} name=${name} />`];
+  if (first === "queues" && name) {
+    return [`Queue ${name}`, html`<${Queue} key=${key} name=${name} />`];
+  }
   if (first === "jobs" && name) {
     const edits = new URLSearchParams(text).has("edit");
     return ["Job", html`<${Job} key=${key} id=${name} edits=${edits} />`];
@@ -65,8 +67,8 @@ function App() {
   return html`
     <a class="skip" href="#main">Skip to the content</a>
     <header class="top">
-      <a class="brand" href="/"><img src="/assets/icon.svg" alt="" width="26" height="26" />
-        <span>Dutiful</span></a>
+      <a class="brand" href="/" aria-label="Dutiful, overview">
+        <img src="/assets/icon.svg" alt="" width="26" height="26" /><span>Dutiful</span></a>
       <${Search} />
       <${Line} />
       <${Theme} />
@@ -83,7 +85,7 @@ function App() {
 
 function Navigation({ path }) {
   const { stats } = useLive();
-  const here = (href) => (href === "/" ? path === "/" : path === href || path.startsWith(`${href}/`));
+  const here = (href) => path === href || (href !== "/" && path.startsWith(`${href}/`));
   return html`
     <nav class="pages" aria-label="Pages"><ul>
       ${PAGES.map(([href, icon, label]) => html`<li key=${href}>

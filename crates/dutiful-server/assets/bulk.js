@@ -93,10 +93,12 @@ export async function changeMatching(verb, wanted, whose = "that match") {
   }
 }
 
-const Terms = ({ filter }) => html`
-  <ul class="terms">${Object.entries(filter).filter(([name]) => name !== "fingerprint").map(
-    ([name, value]) => html`<li><span>${name.replace("_", " ")}</span> <${Text} of=${value} /></li>`)}
-  </ul>`;
+function Terms({ filter: { fingerprint, ...filter } }) {
+  return html`
+    <ul class="terms">${Object.entries(filter).map(([name, value]) => html`
+      <li><span>${name.replace("_", " ")}</span> <${Text} of=${value} /></li>`)}
+    </ul>`;
+}
 
 // Operations that were started here. They go on in the server when this page is closed.
 let running = [];

@@ -31,8 +31,8 @@ export function Dead({ search }) {
             <${Text} of=${one.queue} /> <span class="note">${count(one.dead)}</span></a></li>`)}
       </ul></nav>`}
     <${Loaded} of=${groups}>${(data) => html`
-      ${data.groups.length === 0 && html`<${Empty} title="No dead job">A job comes here when its
-        attempts are used up, its handler gave it up, or it crashed its workers. Nothing to do.<//>`}
+      ${data.groups.length === 0 && html`<${Empty} title="No dead job">A job comes here when
+        its attempts are used up, its handler gave it up, or it crashed its workers.<//>`}
       ${!data.complete && html`<p class="notice warning">There are more dead jobs than one look can
         group; the numbers below are of those that were looked at.</p>`}
       <ul class="groups">${data.groups.map((group) => html`

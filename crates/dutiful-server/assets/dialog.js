@@ -106,7 +106,8 @@ export function Toasts() {
   speak = (text, tone) => {
     const one = { text, tone, key: Math.random() };
     set((all) => [...all.slice(-2), one]);
-    setTimeout(() => set((all) => all.filter((other) => other !== one)), tone === "ok" ? 5000 : 12000);
+    const gone = () => set((all) => all.filter((other) => other !== one));
+    setTimeout(gone, tone === "ok" ? 5000 : 12000);
   };
   return html`
     <div class="toasts" role="status" aria-live="polite">

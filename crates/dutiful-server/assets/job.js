@@ -60,21 +60,21 @@ const REASONS = {
   quarantined: "it crashed its workers",
 };
 
+const When = ({ at }) => html`<${Time} at=${at} /> <span class="note">${clock(at)}</span>`;
+
 function Facts({ job }) {
   const tags = job.tags.map((tag) => html`<a class="mark" href=${`/jobs${query({ tag })}`}>
     <${Text} of=${tag} /></a> `);
   const rows = [
-    ["State", html`<${State} of=${job.state} /> ${job.dead_reason && (REASONS[job.dead_reason] || "")}`],
+    ["State", html`<${State} of=${job.state} /> ${REASONS[job.dead_reason] || ""}`],
     ["Queue", html`<a href=${queueHref(job.queue)}><${Text} of=${job.queue} /></a>, priority ${
       job.priority}`],
     ["Type", html`<a href=${`/jobs${query({ type: job.type })}`}><${Text} of=${job.type} /></a>`],
     ["Attempts", `${job.attempt} begun, ${job.failures} of ${job.max_attempts} failures${
       job.crashes ? `, ${plural(job.crashes, "crash", "crashes")} in a row` : ""}`],
-    ["Enqueued", html`<${Time} at=${job.created_at} /> <span class="note">${clock(job.created_at)}</span>`],
-    WAITS.includes(job.state) && ["Runs", html`<${Time} at=${job.scheduled_for} />${" "}
-      <span class="note">${clock(job.scheduled_for)}</span>`],
-    job.finished_at && ["Ended", html`<${Time} at=${job.finished_at} />${" "}
-      <span class="note">${clock(job.finished_at)}</span>`],
+    ["Enqueued", html`<${When} at=${job.created_at} />`],
+    WAITS.includes(job.state) && ["Runs", html`<${When} at=${job.scheduled_for} />`],
+    job.finished_at && ["Ended", html`<${When} at=${job.finished_at} />`],
     ["Timeout", duration(job.timeout_ms / 1000)],
     ["Delivery", job.delivery.replaceAll("_", " ")],
     job.group && ["Group", html`<a href=${`/jobs${query({ group: job.group })}`}>
@@ -117,7 +117,7 @@ function Attempts({ job }) {
             <span class="note"><${Time} at=${one.started_at} /> on${" "}
               <${Text} of=${one.worker_name || one.worker} /></span></div>
           <${Bar} share=${took(one) / longest} tone=${one.outcome} />
-          ${one.error && html`<${Long} label=${`Error of attempt ${one.number}`}
+          ${one.error && html`<${Long} lines=${1} label=${`Error of attempt ${one.number}`}
             text=${`${one.error.class}: ${one.error.message}`} />`}
           ${one.log?.length > 0 && html`<${Log} lines=${one.log} open=${!one.finished_at}
             number=${one.number} />`}
@@ -133,10 +133,11 @@ function Log({ lines, open, number }) {
   return html`
     <details open=${open}><summary>${plural(lines.length, "log line")}${
       lines[0].number > 1 ? " (older ones made room)" : ""}</summary>
-      <ol class="log" ref=${box} tabindex="0" role="log" aria-label=${`Log of attempt ${number}`}>
+      <div class="log" ref=${box} tabindex="0" role="log" aria-label=${`Log of attempt ${number}`}>
+        <ol>
         ${lines.map((line) => html`<li key=${line.number}><time datetime=${line.at}>${
           clock(line.at).slice(11, 19)}</time> <span dir="auto">${line.text}</span></li>`)}
-      </ol></details>`;
+        </ol></div></details>`;
 }
 
 function Json({ name, text, note }) {
@@ -181,7 +182,8 @@ function Actions({ of, reload }) {
       text: "It leaves the dead letter queue and stays on record as cancelled." }))}
     ${can(...WAITS) && button("Reschedule", () => reschedule(job).then(reload))}
     ${can(...WAITS, ...RUNS) && button("Cancel", () => change("cancel", {
-      text: can(...RUNS) ? "Its worker is asked to stop it." : "It ends at once, without a run." }))}
+      text: can(...RUNS) ? "Its worker is asked to stop it." : "It ends at once, without a run.",
+    }))}
     ${!can(...RUNS) && button("Delete", () => erase(job), "quiet")}`;
 }
 

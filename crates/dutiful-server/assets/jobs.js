@@ -4,7 +4,9 @@ import { get, query } from "./api.js";
 import { changeChosen, changeMatching, title, VERBS } from "./bulk.js";
 import { compact, isId, plural, shortId } from "./format.js";
 import { useLive, usePoll } from "./live.js";
-import { curl, Empty, Head, html, jobHref, Loaded, queueHref, State, STATES, Text, Time } from "./parts.js";
+import {
+  curl, Empty, Head, html, jobHref, Loaded, queueHref, State, STATES, Text, Time,
+} from "./parts.js";
 import { go } from "./router.js";
 import { useEffect, useState } from "./vendor/hooks.js";
 
@@ -77,7 +79,8 @@ export function Jobs({ search: text }) {
         refresh=${refresh} stale=${extended || chosen.size > 0} />
       ${jobs.length > 0 && html`<${Table} jobs=${jobs} chosen=${chosen} choose=${choose} />`}
       ${jobs.length === 0 && !next && html`<${Nothing} filter=${filter} />`}
-      <${More} next=${next} found=${jobs.length} page=${first.data} more=${more} goOn=${goOn} />`}<//>`;
+      <${More} next=${next} found=${jobs.length} page=${first.data} more=${more}
+        goOn=${goOn} />`}<//>`;
 }
 
 function Nothing({ filter }) {
@@ -97,8 +100,9 @@ function Tabs({ filter }) {
   const exact = Object.keys(filter).every((name) => ["state", "queue", "live"].includes(name));
   const { state, live, ...rest } = filter;
   const tab = (label, now, values, n) => html`
-    <li><a href=${address({ ...rest, ...values })} aria-current=${now ? "true" : undefined}>${label}${
-      exact && n !== undefined && html` <span class="note">${compact(n)}</span>`}</a></li>`;
+    <li><a href=${address({ ...rest, ...values })} aria-current=${now ? "true" : undefined}>
+      ${label}${exact && n !== undefined && html` <span class="note">${compact(n)}</span>`}
+    </a></li>`;
   return html`
     <nav aria-label="States"><ul class="tabs">
       ${tab("all", !state && !live, {})}
@@ -132,7 +136,8 @@ function Filter({ filter }) {
     const { state, live } = filter;
     return go(address({ state, live, ...given }));
   };
-  const set = INPUTS.filter(([name]) => filter[name]).length + (filter.since || filter.until ? 1 : 0);
+  const names = [...INPUTS.map(([name]) => name), "since", "until"];
+  const set = names.filter((name) => filter[name]).length;
   return html`
     <details class="filter" open=${set > 0 || innerWidth > 700}>
       <summary>Filter${set > 0 && ` (${set} set)`}</summary>
@@ -207,7 +212,8 @@ function Table({ jobs, chosen, choose }) {
           aria-label=${`Choose all ${jobs.length} jobs shown`}
           onChange=${() => choose(new Set(all ? [] : jobs.map((job) => job.id)))} /></th>
         <th scope="col">State</th><th scope="col">Job</th><th scope="col" class="wide">Queue</th>
-        <th scope="col" class="n wide">Attempt</th><th scope="col" class="wide">Enqueued</th></tr></thead>
+        <th scope="col" class="n wide">Attempt</th>
+        <th scope="col" class="wide">Enqueued</th></tr></thead>
       <tbody>${jobs.map((job) => html`<${Row} key=${job.id} of=${job} on=${chosen.has(job.id)}
         toggle=${toggle} />`)}</tbody>
     </table></div>`;
@@ -226,13 +232,15 @@ function Row({ of, on, toggle }) {
         ${marks.map(([name, value]) => html` <a class="mark" title=${name}
           href=${address({ [name]: value })}><${Text} of=${value} /></a>`)}
         ${of.last_error && of.state !== "completed" && html`<div class="sub error" dir="auto">
-          <strong><${Text} of=${of.last_error.class} /></strong>: ${firstLine(of.last_error.message)}</div>`}
+          <strong><${Text} of=${of.last_error.class} /></strong>:
+          ${" "}${firstLine(of.last_error.message)}</div>`}
         ${of.progress && of.state === "active" && html`<div class="sub">${of.progress.percent} %
           ${of.progress.note && html` · <${Text} of=${of.progress.note} />`}</div>`}
         <div class="sub narrow">${of.queue} · attempt ${of.attempt}/${of.max_attempts} ·${" "}
           <${Time} at=${of.created_at} /></div>
       </td>
-      <td class="wide"><a href=${queueHref(of.queue)}><${Text} of=${of.queue} /></a></td>
+      <td class="wide"><a class="lane" href=${queueHref(of.queue)} title=${of.queue}>
+        <${Text} of=${of.queue} /></a></td>
       <td class="n wide">${of.attempt}/${of.max_attempts}</td>
       <td class="wide"><${Time} at=${of.created_at} />
         ${waits(of) && html`<div class="sub">runs <${Time} at=${of.scheduled_for} /></div>`}</td>
@@ -243,7 +251,7 @@ const waits = (job) => ["scheduled", "failed"].includes(job.state);
 const firstLine = (text) => text.split("\n", 1)[0].slice(0, 200);
 
 function More({ next, found, page, more, goOn }) {
-  if (!next) return found > PAGE ? html`<p class="note">${plural(found, "job")}, that is all.</p>` : null;
+  if (!next) return found > PAGE && html`<p class="note">${plural(found, "job")}, that is all.</p>`;
   const looked = (page?.examined || 0) + more.looked;
   const short = found % PAGE !== 0 || found === 0;
   const where = looked ? `Searched ${plural(looked, "job")}, found ${found}`

@@ -5,7 +5,7 @@ import { diagnose, trouble } from "./diagnose.js";
 import { count, decimal, duration, plural } from "./format.js";
 import { rate, rates, useLive, usePoll } from "./live.js";
 import { between, readMetrics } from "./metrics.js";
-import { curl, Empty, Figure, Head, html, Icon, Num, queueHref, Spark, State, Text } from "./parts.js";
+import { curl, Empty, Figure, Head, html, Icon, Num, queueHref, Spark, Text } from "./parts.js";
 import { useRef } from "./vendor/hooks.js";
 
 /** Readings of /metrics that are kept: two minutes of them. */
@@ -45,20 +45,21 @@ const Wait = ({ lost }) => lost
 
 function Verdict({ findings, nothing, workers }) {
   if (nothing && findings.length === 0) {
-    const command = curl("/v1/jobs", '{"type":"send_email","queue":"mail","payload":{"to":"ann@example.com"}}');
+    const first = '{"type":"send_email","queue":"mail","payload":{"to":"ann@example.com"}}';
+    const command = curl("/v1/jobs", first);
     return html`<${Empty} title="Nothing here yet" command=${command}>Enqueue a first job. It waits
       until a worker serves its queue.<//>`;
   }
-  const [first, ...others] = findings;
-  if (!first) {
+  const [worst, ...others] = findings;
+  if (!worst) {
     const there = workers?.filter((one) => one.state === "alive").length;
     const who = there ? ` ${plural(there, "worker")} at work.` : "";
     return html`<section class="verdict ok" aria-label="What is wrong">
       <p class="verdict-line"><${Icon} name="ok" /><span>All is well.${who}</span></p></section>`;
   }
   return html`
-    <section class=${`verdict ${first.tone}`} aria-label="What is wrong">
-      <p class="verdict-line" aria-live="polite"><${Finding} of=${first} /></p>
+    <section class=${`verdict ${worst.tone}`} aria-label="What is wrong">
+      <p class="verdict-line" aria-live="polite"><${Finding} of=${worst} /></p>
       ${others.length > 0 && html`<ul>${others.slice(0, 6).map((one) => html`
         <li class=${one.tone}><${Finding} of=${one} /></li>`)}</ul>`}
       ${others.length > 6 && html`<p class="note">and ${others.length - 6} more</p>`}
@@ -73,7 +74,9 @@ const Finding = ({ of }) => html`
 function measured(readings) {
   const last = readings?.at(-1);
   const first = readings?.find((one) => one.t >= last.t - 61000);
-  const steps = (readings || []).slice(1).map((one, i) => ({ t: one.t, ...between(readings[i], one) }));
+  const steps = (readings || []).slice(1).map((one, i) => {
+    return { t: one.t, ...between(readings[i], one) };
+  });
   return { minute: between(first, last), steps, known: last?.known };
 }
 
@@ -100,8 +103,10 @@ function Metrics({ live, workers, readings, trouble: problem }) {
         note=${done === null ? "measuring …" : `${count(totals.completed)} on record`} />
       <${Metric} label="Error rate" href="/jobs?state=failed" tone=${errors > 5 ? "bad" : ""}
         value=${errors === null ? null : `${decimal(errors)} %`}
-        points=${steps.map((one) => ({ t: one.t, v: one.attempts ? one.failed / one.attempts : null }))}
-        note=${minute ? `${count(minute.failed)} of ${plural(minute.attempts, "attempt")} in a minute`
+        points=${steps.map((one) => ({
+          t: one.t, v: one.attempts ? one.failed / one.attempts : null,
+        }))}
+        note=${minute ? `${count(minute.failed)} of ${plural(minute.attempts, "attempt")}`
           : missing} />
       <${Metric} label="Dead letters" value=${totals.dead} href="/dead"
         tone=${totals.dead ? "bad" : ""} note=${totals.dead ? "wait for a person" : "none"}
@@ -110,7 +115,7 @@ function Metrics({ live, workers, readings, trouble: problem }) {
           `&queue=${encodeURIComponent(slowest.queue)}` : ""}`}
         value=${slowest ? duration(slowest.oldest_pending_s) : "0 s"}
         tone=${slowest?.oldest_pending_s > 30 ? "warning" : ""} points=${points("oldest")}
-        note=${slowest ? html`oldest due job, in <${Text} of=${slowest.queue} />` : "nothing waits"} />
+        note=${slowest ? html`oldest due, in <${Text} of=${slowest.queue} />` : "nothing waits"} />
       <${Metric} label="Duration" href="/jobs?state=completed" value=${within(minute?.p95)}
         points=${steps.map((one) => ({ t: one.t, v: one.p95?.under ?? null }))}
         note=${minute ? (minute.p95 ? "95 of 100 attempts, last minute" : "no attempt in a minute")
@@ -160,12 +165,14 @@ function Metric({ label, value, note, href, tone, points }) {
 /** The queues in which most is to see, worst first. */
 function Queues({ queues, workers }) {
   if (queues.length === 0) return null;
-  const weight = (one) => (trouble(one, workers) ? 1e9 : 0) + one.pending + one.dead * 10 + one.active;
+  const weight = (one) => {
+    return (trouble(one, workers) ? 1e9 : 0) + one.pending + one.dead * 10 + one.active;
+  };
   const shown = [...queues].sort((a, b) => weight(b) - weight(a)).slice(0, QUEUES);
   return html`
     <section class="card" aria-labelledby="glance">
       <div class="card-head"><h2 id="glance">Queues</h2>
-        <a href="/queues">${queues.length > QUEUES ? `All ${queues.length} queues` : "All about them"}</a>
+        <a href="/queues">${queues.length > QUEUES ? `All ${queues.length}` : "All about them"}</a>
       </div>
       <div class="scroll"><table>
         <thead><tr><th scope="col">Queue</th><th scope="col" class="n">Due</th>

@@ -69,11 +69,13 @@ export const Bar = ({ share, tone }) => html`
     <rect class="bar-fill" width=${Math.max(0, Math.min(1, share || 0)) * 100} height="6" />
   </svg>`;
 
-/** The last ten minutes of a number, newest at the right; what is not known stays empty. */
+/** Up to the last ten minutes of a number, newest at the right; what is not known stays empty. */
 export function Spark({ points }) {
   const now = points.at(-1)?.t || 0;
   const most = Math.max(1e-9, ...points.map((one) => one.v ?? 0));
-  const x = (one) => (100 * (1 - (now - one.t) / KEPT_MS)).toFixed(2);
+  // A page that was opened just now shows the minute it knows, not nine empty ones before it.
+  const span = Math.min(KEPT_MS, Math.max(60000, now - (points[0]?.t || now)));
+  const x = (one) => (100 * (1 - (now - one.t) / span)).toFixed(2);
   const y = (one) => (27 - (25 * one.v) / most).toFixed(2);
   const runs = [[]];
   for (const one of points) {
@@ -149,7 +151,8 @@ export function Copy({ text, what }) {
 /** The head of a page: what it is, and what can be done on it. */
 export const Head = ({ title, children, note }) => html`
   <div class="head">
-    <div><h1 id="title" tabindex="-1">${title}</h1>${note && html`<p class="note">${note}</p>`}</div>
+    <div><h1 id="title" tabindex="-1">${title}</h1>
+      ${note && html`<p class="note">${note}</p>`}</div>
     ${children && html`<div class="actions">${children}</div>`}
   </div>`;
 

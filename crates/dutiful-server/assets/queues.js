@@ -111,17 +111,19 @@ export function Queue({ name }) {
         <h2 id="why">Why jobs died here</h2><a href="/dead">Dead letters</a></div>
         <ul class="list">${dead.data.groups.slice(0, 5).map((one) => html`
           <li key=${one.fingerprint}><strong class="bad">${count(one.count)}</strong>${" "}
-            <${Text} of=${one.class} />: <${Text} of=${one.message} /> (<${JobLink} id=${one.sample} />)
-          </li>`)}</ul></section>`}
+            <${Text} of=${one.class} />: <${Text} of=${one.message} />${" "}
+            <${JobLink} id=${one.sample} /></li>`)}</ul></section>`}
     <section class="card" aria-labelledby="latest"><div class="card-head">
       <h2 id="latest">Latest jobs</h2>
       <a href=${`/jobs?queue=${encodeURIComponent(name)}`}>All jobs of it</a></div>
       <${Loaded} of=${latest}>${(page) => html`<ul class="list">${page.jobs.map((job) => html`
         <li key=${job.id}><${State} of=${job.state} /> <${JobLink} id=${job.id} />${" "}
-          <${Text} of=${job.type} /> <span class="note"><${Time} at=${job.created_at} /></span></li>`)}
+          <${Text} of=${job.type} />${" "}
+          <span class="note"><${Time} at=${job.created_at} /></span></li>`)}
         ${page.jobs.length === 0 && html`<li class="note">No job is on record.</li>`}</ul>`}<//>
     </section>`;
 }
 
 const Trouble = ({ of }) => of && html`
-  <p class=${`notice ${of.tone}`}><${Icon} name=${of.tone} /><span><${Text} of=${of.text} />.</span></p>`;
+  <p class=${`notice ${of.tone}`}><${Icon} name=${of.tone} />
+    <span><${Text} of=${of.text} />.</span></p>`;

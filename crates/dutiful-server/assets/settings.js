@@ -50,8 +50,9 @@ function Findings({ of }) {
 
 const Token = () => html`
   <section class="card" aria-labelledby="token"><h2 id="token">Token</h2>
-    <p>${token() ? "This tab sends a token with each request." : "This tab sends no token."}
-      ${" "}It is kept until the tab is closed and sent to this server only.</p>
+    <p class="note">${token() ? "This tab sends a token with each request."
+      : "This tab sends no token. One is needed when the server was given any."}
+      ${" "}A token is kept until the tab is closed and sent to this server only.</p>
     <div class="actions"><button type="button" onClick=${() => askForToken()}>
       ${token() ? "Use another token" : "Use a token"}</button>
       ${token() && html`<button type="button" onClick=${() => use("")}>Forget it</button>`}</div>

@@ -1,0 +1,88 @@
+// Each page with realistic data: what axe finds in light and dark, that nothing is wider than the
+// screen, and a picture of it.
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+
+import { axe, check, expect, open, settled, visit } from "./check.mjs";
+import { LONG } from "./seed.mjs";
+
+const DESKTOP = { width: 1280, height: 860 };
+const PHONE = { width: 360, height: 740 };
+
+/** Every page by name, with the address to see it at. */
+export async function addresses(server, active) {
+  const newest = async (query) => (await server.get(`/v1/jobs?limit=1&${query}`)).jobs[0].id;
+  return {
+    overview: "/",
+    queues: "/queues",
+    queue: `/queues/${LONG}`,
+    jobs: "/jobs",
+    "jobs-dead": "/jobs?state=dead&type=send_email",
+    "job-dead": `/jobs/${await newest("state=dead&queue=mail")}`,
+    "job-active": `/jobs/${active}`,
+    "job-completed": `/jobs/${await newest("state=completed")}`,
+    dead: "/dead",
+    workers: "/workers",
+    settings: "/settings",
+  };
+}
+
+async function wide(page) {
+  return page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+}
+
+/** An overview says something about the last seconds only after a few of them. */
+async function ready(page, name) {
+  if (name !== "overview") return;
+  await page.locator(".spark-line").first().waitFor({ state: "attached" });
+}
+
+export async function looks(browser, server, pages, folder) {
+  if (folder) await mkdir(folder, { recursive: true });
+  const views = [
+    ["light", "desktop", { viewport: DESKTOP, colorScheme: "light" }],
+    ["dark", "phone", {
+      viewport: PHONE, colorScheme: "dark", hasTouch: true, isMobile: true, deviceScaleFactor: 2,
+    }],
+  ];
+  await Promise.all(views.map(async ([colours, device, options]) => {
+    const { page, context, trouble } = await open(browser, server.base, options);
+    for (const [name, path] of Object.entries(pages)) {
+      await check(`axe finds nothing serious on ${name}, ${colours}, ${device}`, async () => {
+        await visit(page, path);
+        await ready(page, name);
+        const found = await axe(page);
+        expect(found.length === 0, found.join("\n"));
+        expect((await wide(page)) <= 0, `it is ${await wide(page)} px wider than the screen`);
+        if (folder) {
+          const file = join(folder, `${name}-${colours}-${device}.png`);
+          await page.screenshot({ path: file, fullPage: false });
+        }
+      });
+      await settled(page);
+    }
+    await check(`nothing goes wrong on any page, ${colours}`, async () => {
+      expect(trouble.length === 0, trouble.join("\n"));
+    });
+    await context.close();
+  }));
+}
+
+/** The colours can be chosen against the system's, and stay chosen. */
+export async function colours(browser, server) {
+  const { page, context } = await open(browser, server.base, { colorScheme: "dark" });
+  const back = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  await check("the colours follow the system until somebody chooses", async () => {
+    await visit(page, "/settings");
+    const dark = await back();
+    await page.getByRole("button", { name: /^Colours/ }).click();
+    const light = await back();
+    expect(dark !== light, `both are ${dark}`);
+    await page.reload();
+    await settled(page);
+    expect((await back()) === light, "the choice was forgotten");
+    expect((await axe(page)).length === 0, "axe finds something after the change");
+  });
+  await context.close();
+}

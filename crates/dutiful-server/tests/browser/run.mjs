@@ -1,0 +1,47 @@
+// Tests the dashboard in a browser against a real server: `node run.mjs [FOLDER for pictures]`.
+//
+// Environment: DUTIFUL_BIN (the binary), DUTIFUL_TEST_BROWSER (a node_modules folder with
+// playwright-core and axe-core), CHROMIUM (the browser's path).
+
+import { check, close, launch } from "./check.mjs";
+import * as flows from "./flows.mjs";
+import { addresses, colours, looks } from "./pages.mjs";
+import { seed } from "./seed.mjs";
+import { Server } from "./server.mjs";
+import { hostile } from "./xss.mjs";
+
+for (const name of ["DUTIFUL_BIN", "DUTIFUL_TEST_BROWSER", "CHROMIUM"]) {
+  if (!process.env[name]) throw new Error(`set ${name}; the head of run.mjs says what it is`);
+}
+
+/** Beats for the workers of the seed while the tests look at them. */
+function beating(seeded) {
+  const beat = () => {
+    seeded.seeder.beat(seeded.active.map((one) => one.fence)).catch(() => {});
+    seeded.idle.beat().catch(() => {});
+  };
+  return setInterval(beat, 5000);
+}
+
+const server = await Server.fresh(process.env.DUTIFUL_BIN);
+const browser = await launch();
+let timer;
+try {
+  await flows.empty(browser, server);
+  let seeded;
+  await check("a busy shop is set up over the API", async () => {
+    seeded = await seed(server);
+  });
+  timer = beating(seeded);
+  await looks(browser, server, await addresses(server, seeded.active[1].id), process.argv[2]);
+  await Promise.all([flows.watching(browser, server), colours(browser, server)]);
+  await Promise.all([flows.filtering(browser, server), flows.mending(browser, server)]);
+  await Promise.all([flows.pausing(browser, server), flows.keyboard(browser, server)]);
+  await hostile(browser, server);
+  await flows.losing(browser, server);
+} finally {
+  clearInterval(timer);
+  await browser.close();
+  await server.remove();
+}
+process.exit(close() ? 0 : 1);
