@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::commands::{
-    backup, completions, dead, doctor, enqueue, jobs, migrate, queues, restore, stats, work,
+    backup, completions, dead, doctor, enqueue, jobs, migrate, queues, restore, serve, stats, work,
     workers,
 };
 use crate::failure::Failure;
@@ -27,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Watch real jobs survive a crash: a small shop on an embedded store
     Demo(demo::Args),
+    /// Serve the HTTP API and the dashboard, and run the handlers of dutiful.toml
+    Serve(serve::Args),
     /// Run the handlers that dutiful.toml declares
     Work(work::Args),
     /// Put one job, or many from NDJSON, into a queue

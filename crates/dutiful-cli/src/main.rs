@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod demo;
 mod failure;
+mod handlers;
 mod input;
 mod log;
 mod output;

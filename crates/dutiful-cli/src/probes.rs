@@ -1,5 +1,5 @@
-//! `dutiful work --listen`: probes and metrics beside a worker, from before its first job to its
-//! end.
+//! What answers over HTTP beside a worker, from before its first job to its end: the probes and
+//! metrics of `dutiful work --listen`, or the whole of `dutiful serve`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,16 +48,29 @@ impl Probes {
         self.monitor.clone()
     }
 
-    /// Begins to answer.
+    /// Begins to answer the probes.
     pub(crate) fn answer(self, client: &Client) -> Answering {
-        let (over, until_over) = oneshot::channel();
+        let (over, until_over) = end();
         let (address, monitor) = (self.listening.address(), self.monitor);
-        let serving = self.listening.serve(monitor.clone(), client.clone(), async {
-            // Told or forgotten, it is over.
-            let _ = until_over.await;
-        });
+        let serving = self.listening.serve(monitor.clone(), client.clone(), until_over);
         Answering { address, monitor, over, serving: tokio::spawn(serving) }
     }
+
+    /// Begins to answer as a whole server.
+    pub(crate) fn answer_all(self, client: &Client) -> Answering {
+        let (over, until_over) = end();
+        let (address, monitor) = (self.listening.address(), self.monitor);
+        let serving = self.listening.serve_all(monitor.clone(), client.clone(), until_over);
+        Answering { address, monitor, over, serving: tokio::spawn(serving) }
+    }
+}
+
+/// Told or forgotten, it is over.
+fn end() -> (oneshot::Sender<()>, impl Future<Output = ()> + Send + 'static) {
+    let (over, until_over) = oneshot::channel();
+    (over, async {
+        let _ = until_over.await;
+    })
 }
 
 impl Answering {

@@ -37,6 +37,8 @@
 //! # Ok(()) }
 //! ```
 
+mod api;
+mod assets;
 mod counts;
 mod gauges;
 mod health;
@@ -46,6 +48,8 @@ mod look;
 mod monitor;
 mod routes;
 mod rows;
+mod serve;
 
 pub use listen::{ListenError, Listening};
 pub use monitor::{Monitor, STUCK_AFTER, Served};
+pub use serve::{OWN_QUEUE, with_operations};

@@ -7,20 +7,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Router;
 use axum::serve::Listener;
 use dutiful::Client;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::monitor::Monitor;
-use crate::routes;
+use crate::{routes, serve};
 
-/// Most connections at a time; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 64;
-/// A connection on which nothing moves is closed after this long.
-const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Most connections at a time, to the probes and to a server; more wait in the system's queue.
+const PROBES_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = 4096;
+/// A connection on which nothing moves is closed after this long: to a server it is longer than
+/// the longest wait for an answer.
+const PROBES_IDLE: Duration = Duration::from_secs(30);
+const IDLE_MAX: Duration = Duration::from_secs(75);
 /// How long answers under way may take after the end was told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -83,23 +88,50 @@ impl Listening {
         self.address
     }
 
-    /// Answers until `stop` resolves; what is under way then is finished within a second.
+    /// Answers the probes of a worker until `stop` resolves; what is under way then is finished
+    /// within a second.
     pub async fn serve(
         self,
         monitor: Arc<Monitor>,
         client: Client,
         stop: impl Future<Output = ()> + Send + 'static,
     ) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let limited = Limited { socket: self.socket, room };
+        let limits = Limits { connections: PROBES_MAX, idle: PROBES_IDLE };
+        self.answer(routes::router(monitor, client), limits, stop).await;
+    }
+
+    /// Answers as a whole server, with API and dashboard, until `stop` resolves. Who waits for a
+    /// job or a result then is told at once that there is none yet.
+    pub async fn serve_all(
+        self,
+        monitor: Arc<Monitor>,
+        client: Client,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stopping = CancellationToken::new();
+        let router = serve::router(client, monitor, stopping.clone());
+        let limits = Limits { connections: CONNECTIONS_MAX, idle: IDLE_MAX };
+        let stop = async move {
+            stop.await;
+            stopping.cancel();
+        };
+        self.answer(router, limits, stop).await;
+    }
+
+    async fn answer(
+        self,
+        router: Router,
+        limits: Limits,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let room = Arc::new(Semaphore::new(limits.connections));
+        let limited = Limited { socket: self.socket, room, idle: limits.idle };
         let (tell, told) = tokio::sync::oneshot::channel();
-        let serving = axum::serve(limited, routes::router(monitor, client)).with_graceful_shutdown(
-            async move {
-                stop.await;
-                // Nobody listens when the serving was dropped, and then it is over anyway.
-                let _ = tell.send(());
-            },
-        );
+        let serving = axum::serve(limited, router).with_graceful_shutdown(async move {
+            stop.await;
+            // Nobody listens when the serving was dropped, and then it is over anyway.
+            let _ = tell.send(());
+        });
         let patience = async {
             let _ = told.await;
             sleep(LAST_WORDS).await;
@@ -109,6 +141,12 @@ impl Listening {
             () = patience => {}
         }
     }
+}
+
+/// How many connections there may be, and how long each may be silent.
+struct Limits {
+    connections: usize,
+    idle: Duration,
 }
 
 /// The system's own idea of `localhost` may be any address, so it is not asked.
@@ -132,6 +170,7 @@ pub(crate) fn is_loopback(ip: IpAddr) -> bool {
 struct Limited {
     socket: TcpListener,
     room: Arc<Semaphore>,
+    idle: Duration,
 }
 
 impl Listener for Limited {
@@ -141,7 +180,8 @@ impl Listener for Limited {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let permit = self.room.clone().acquire_owned().await.expect("it is never closed");
         let (stream, from) = Listener::accept(&mut self.socket).await;
-        (Connection { stream, idle: Box::pin(sleep(IDLE_MAX)), _permit: permit }, from)
+        let (longest, idle) = (self.idle, Box::pin(sleep(self.idle)));
+        (Connection { stream, longest, idle, _permit: permit }, from)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -152,6 +192,7 @@ impl Listener for Limited {
 /// A connection that ends when nothing moves on it.
 struct Connection {
     stream: TcpStream,
+    longest: Duration,
     idle: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -164,7 +205,8 @@ impl Connection {
         answer: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if answer.is_ready() {
-            self.idle.as_mut().reset(Instant::now() + IDLE_MAX);
+            let until = Instant::now() + self.longest;
+            self.idle.as_mut().reset(until);
             return answer;
         }
         self.idle.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))

@@ -34,14 +34,19 @@ struct Site {
     look: Look,
 }
 
+/// The probes by themselves, as a worker without a server answers them.
 pub(crate) fn router(monitor: Arc<Monitor>, client: Client) -> Router {
+    probes(monitor, client)
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn(to_loopback_hosts))
+}
+
+pub(crate) fn probes(monitor: Arc<Monitor>, client: Client) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(not_found)
-        .method_not_allowed_fallback(not_allowed)
-        .layer(from_fn(to_loopback_hosts))
         .with_state(Arc::new(Site { monitor, look: Look::new(client) }))
 }
 
@@ -112,7 +117,7 @@ async fn to_loopback_hosts(request: Request, next: Next) -> Response {
     plain(StatusCode::MISDIRECTED_REQUEST, sentence)
 }
 
-fn is_for_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
+pub(crate) fn is_for_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     uri.authority().is_none_or(is_local)
         && hosts.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_local(&host)))

@@ -15,6 +15,7 @@ pub(crate) mod jobs;
 pub(crate) mod migrate;
 pub(crate) mod queues;
 pub(crate) mod restore;
+pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod work;
 pub(crate) mod workers;
@@ -33,6 +34,7 @@ pub(crate) async fn run(cli: Cli) -> Answer {
     let settings = Settings::load(global)?;
     match command {
         Command::Demo(args) => demo::run(args, settings).await,
+        Command::Serve(args) => serve::run(args, settings).await,
         Command::Work(args) => work::run(args, settings).await,
         Command::Enqueue(args) => enqueue::run(*args, settings).await,
         Command::Jobs(command) => jobs::run(command, settings).await,

@@ -1,0 +1,82 @@
+//! `dutiful serve`: the whole system in one process: API, dashboard, upkeep and the handlers that
+//! dutiful.toml declares.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::failure::Answer;
+use crate::handlers::{self, Wishes};
+use crate::probes::Probes;
+use crate::settings::Settings;
+use crate::{input, output};
+
+/// Where the server listens when nobody says.
+const LISTEN_DEFAULT: &str = "127.0.0.1:7700";
+
+/// The arguments of `dutiful serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  dutiful serve
+  dutiful serve --store postgres://app@localhost/shop
+  curl -H 'Content-Type: application/json' -d '{\"type\":\"greet\",\"payload\":{}}' localhost:7700/v1/jobs
+
+The dashboard is at http://127.0.0.1:7700, the API below /v1, its description at /openapi.json, and
+/healthz, /readyz and /metrics answer as they do for a worker. Without a setting the store is the file
+dutiful.db here. Handlers of dutiful.toml run in this process; `dutiful work --help` says how they are
+declared. Workers of other languages claim their jobs over HTTP.
+
+Nobody is asked for credentials, so only loopback addresses are listened on and asked for: put a
+reverse proxy that asks for them, or `ssh -L`, in front.")]
+pub(crate) struct Args {
+    /// The loopback address to listen on; port 0 takes a free one [default: 127.0.0.1:7700]
+    #[arg(long, env = "DUTIFUL_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
+    listen: Option<String>,
+    /// How long running jobs may go on after a stop was asked (25s)
+    #[arg(long, value_name = "TIME", value_parser = input::duration)]
+    grace: Option<Duration>,
+    /// Refuse a Postgres schema that is missing or older, instead of migrating it
+    #[arg(long)]
+    no_migrate: bool,
+}
+
+/// Serves until a signal comes.
+pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
+    let checked = handlers::handlers(&settings)?;
+    let queues = handlers::queues(&[], &settings)?;
+    let config = &settings.config.worker;
+    let asked = args.listen.as_deref().filter(|address| !address.is_empty());
+    let address = asked.or(config.listen.as_deref()).unwrap_or(LISTEN_DEFAULT);
+    let mut served = handlers::served(&settings, &queues, None);
+    served.queues.push((dutiful_server::OWN_QUEUE.to_owned(), 1));
+    // Taken before anything else happens: an address that is in use ends the command.
+    let listening = Probes::on(address, served, config.poll).await?;
+    let observer = listening.observer();
+    let client = settings.worker_client(!args.no_migrate, Some(observer.clone())).await?;
+    let keeper = handlers::keeper()?;
+    let wishes = Wishes { grace: args.grace, ..Wishes::default() };
+    let worker = handlers::worker(&client, &wishes, &settings, checked, &queues, &keeper);
+    let worker = dutiful_server::with_operations(worker.observer(observer));
+    let answering = listening.answer_all(&client);
+    answering.monitor.watch(worker.handle());
+    let quiet = tokio::spawn(dutiful::quiet_signals(worker.handle()));
+    let told = async {
+        let place = output::plain(&client.facts().place);
+        output::note(format!(
+            "listening on http://{} for {place}; Ctrl-C stops",
+            answering.address
+        ));
+        dutiful::shutdown_signal().await;
+        output::note("stopping: running jobs may end within the grace; a second signal kills them");
+    };
+    let report = worker.run_until(answering.monitor.working_until(told)).await;
+    answering.end().await;
+    quiet.abort();
+    keeper.stop();
+    let report = report?;
+    client.close().await?;
+    if settings.json {
+        output::json(&report)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,145 @@
+//! What this server knows of the attempts that it gave out: the facts that an end of an attempt
+//! needs and that nobody should have to send back. They are a memory only: after a restart, or at
+//! another server, the same facts are read from the store.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use dutiful::store::{Claimed, End, Finish};
+use dutiful::{
+    AttemptOutcome, Client, DeadReason, Delivery, Failure, Fence, Name, Retry, Timestamp,
+};
+
+use super::problem::Problem;
+use crate::labels::lock;
+
+/// Attempts that are remembered; with more, those are forgotten whose lease has run out.
+const REMEMBERED_MAX: usize = 50_000;
+
+/// What an end of an attempt needs beside its fence.
+#[derive(Clone)]
+pub(super) struct Attempt {
+    fence: Fence,
+    queue: Name,
+    job_type: Name,
+    failures: u32,
+    max_attempts: u32,
+    unique: bool,
+    delivery: Delivery,
+    started_at: Timestamp,
+    waited: Duration,
+    /// When it was given out, to tell how long it ran where nobody says.
+    given_at: Instant,
+    leased_until: Instant,
+}
+
+impl Attempt {
+    pub(super) fn new(job: &Claimed, lease: Duration) -> Self {
+        let given_at = Instant::now();
+        Self {
+            fence: job.fence,
+            queue: job.queue.clone(),
+            job_type: job.job_type.clone(),
+            failures: job.failures,
+            max_attempts: job.max_attempts,
+            unique: job.unique,
+            delivery: job.delivery,
+            started_at: job.claimed_at,
+            waited: job.claimed_at.since(job.run_at),
+            given_at,
+            leased_until: given_at + lease,
+        }
+    }
+
+    /// Describes its end.
+    pub(super) fn finish(&self, ran: Option<Duration>, end: End) -> Finish {
+        Finish {
+            fence: self.fence,
+            queue: self.queue.clone(),
+            job_type: self.job_type.clone(),
+            failures: self.failures,
+            unique: self.unique,
+            delivery: self.delivery,
+            started_at: self.started_at,
+            ran: ran.unwrap_or_else(|| self.given_at.elapsed()),
+            waited: self.waited,
+            end,
+        }
+    }
+
+    /// What a failure comes to: another attempt while one is left, else the job is dead.
+    pub(super) fn charge(&self, failure: Failure, wait: Option<Duration>) -> End {
+        let failures = self.failures.saturating_add(1);
+        if failures >= self.max_attempts {
+            return End::Dead(failure, DeadReason::Exhausted);
+        }
+        let wait = wait.unwrap_or_else(|| Retry::DEFAULT.wait(failures, fastrand::f64()));
+        End::Failed(failure, wait.min(dutiful::RETRY_MAX))
+    }
+}
+
+/// The attempts that were given out here.
+#[derive(Default)]
+pub(super) struct Attempts(Mutex<HashMap<Fence, Attempt>>);
+
+impl Attempts {
+    pub(super) fn remember(&self, jobs: &[Claimed], lease: Duration) {
+        let mut known = lock(&self.0);
+        if known.len() + jobs.len() > REMEMBERED_MAX {
+            let now = Instant::now();
+            known.retain(|_, one| one.leased_until > now);
+        }
+        for job in jobs {
+            known.insert(job.fence, Attempt::new(job, lease));
+        }
+    }
+
+    /// Takes note that leases were renewed.
+    pub(super) fn renewed(&self, fences: &[Fence], lease: Duration) {
+        let (mut known, until) = (lock(&self.0), Instant::now() + lease);
+        for fence in fences {
+            if let Some(one) = known.get_mut(fence) {
+                one.leased_until = until;
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, fences: impl Iterator<Item = Fence>) {
+        let mut known = lock(&self.0);
+        fences.for_each(|fence| drop(known.remove(&fence)));
+    }
+
+    /// Returns what is known of an attempt, here or in the store; `None` when it is over.
+    pub(super) async fn get(
+        &self,
+        client: &Client,
+        fence: Fence,
+    ) -> Result<Option<Attempt>, Problem> {
+        if let Some(known) = lock(&self.0).get(&fence) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(job) = client.job(fence.id).await? else { return Ok(None) };
+        let running =
+            |outcome| matches!(outcome, AttemptOutcome::Running | AttemptOutcome::Unknown);
+        let last = job.attempts.last().filter(|last| running(last.outcome));
+        let Some(last) = last.filter(|last| last.number == fence.attempt) else { return Ok(None) };
+        // How long ago it began is for two clocks to say; how long it was due nobody knows now.
+        let began = Timestamp::from_system(std::time::SystemTime::now())
+            .map_or(Duration::ZERO, |now| now.since(last.started_at));
+        let now = Instant::now();
+        Ok(Some(Attempt {
+            fence,
+            queue: job.queue,
+            job_type: job.job_type,
+            failures: job.failures,
+            max_attempts: job.max_attempts,
+            unique: job.unique_key.is_some(),
+            delivery: job.delivery,
+            started_at: last.started_at,
+            waited: Duration::ZERO,
+            given_at: now.checked_sub(began).unwrap_or(now),
+            leased_until: now,
+        }))
+    }
+}

@@ -1,0 +1,187 @@
+//! Dead letters grouped by what they died of: thousands of jobs are seldom more than a few causes.
+
+use std::collections::{BTreeSet, HashMap};
+
+use axum::Json;
+use axum::extract::State;
+use dutiful::{Filter, JobId, JobInfo, Name, State as JobState, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Site;
+use super::access::{Allowed, Read};
+use super::input::Query;
+use super::problem::Problem;
+
+/// Dead jobs that are looked at, newest first; where there are more, the answer says so.
+const EXAMINED_MAX: usize = 20_000;
+/// Jobs read at once.
+const PAGE: usize = 1000;
+/// Most groups in an answer.
+const GROUPS_MAX: usize = 200;
+/// Most characters of a message that tell groups apart.
+const MESSAGE_MAX: usize = 200;
+
+/// Which dead jobs.
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct GroupsInput {
+    queue: Option<String>,
+    #[serde(rename = "type")]
+    job_type: Option<String>,
+}
+
+/// Dead jobs by cause, the most frequent first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DeadGroups {
+    groups: Vec<DeadGroup>,
+    /// False where only the newest 20,000 dead jobs were looked at.
+    complete: bool,
+}
+
+/// Dead jobs of one type with one cause.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DeadGroup {
+    /// Stable: the same type, class and message without its numbers and names.
+    fingerprint: String,
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    job_type: Name,
+    class: String,
+    /// The message, with what differs from job to job left out.
+    message: String,
+    count: u64,
+    #[schema(value_type = Vec<String>)]
+    queues: BTreeSet<Name>,
+    /// The newest of them.
+    #[schema(value_type = String, format = Uuid)]
+    sample: JobId,
+    #[schema(value_type = String, format = DateTime)]
+    first_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    last_at: Timestamp,
+}
+
+/// Group dead jobs by what they died of.
+#[utoipa::path(get, path = "/v1/dead/groups", tag = "dead", params(GroupsInput),
+    responses((status = 200, body = DeadGroups)))]
+pub(super) async fn groups(
+    _: Allowed<Read>,
+    State(site): State<Site>,
+    Query(asked): Query<GroupsInput>,
+) -> Result<Json<DeadGroups>, Problem> {
+    let queue = asked.queue.as_deref().map(|name| Name::new("queue", name)).transpose()?;
+    let job_type = asked.job_type.as_deref().map(|name| Name::new("type", name)).transpose()?;
+    let state = Some(JobState::Dead);
+    let mut filter = Filter { state, queue, job_type, limit: Some(PAGE), ..Filter::default() };
+    let (mut groups, mut examined) = (HashMap::new(), 0);
+    let complete = loop {
+        let page = site.client().jobs(filter.clone()).await?;
+        examined += page.jobs.len();
+        page.jobs.into_iter().for_each(|job| count(&mut groups, job));
+        match page.next {
+            None => break true,
+            Some(_) if examined >= EXAMINED_MAX => break false,
+            next => filter.before = next,
+        }
+    };
+    let mut groups: Vec<DeadGroup> = groups.into_values().collect();
+    groups.sort_by_key(|one| (std::cmp::Reverse(one.count), one.fingerprint.clone()));
+    groups.truncate(GROUPS_MAX);
+    Ok(Json(DeadGroups { groups, complete }))
+}
+
+fn count(groups: &mut HashMap<String, DeadGroup>, job: JobInfo) {
+    let fingerprint = fingerprint(&job);
+    let died = job.finished_at.unwrap_or(job.created_at);
+    let (class, message) = cause(&job);
+    let (class, message) = (class.to_owned(), normalised(message));
+    let group = groups.entry(fingerprint.clone()).or_insert_with(|| DeadGroup {
+        fingerprint,
+        job_type: job.job_type,
+        class,
+        message,
+        count: 0,
+        queues: BTreeSet::new(),
+        sample: job.id,
+        first_at: died,
+        last_at: died,
+    });
+    group.count += 1;
+    group.queues.insert(job.queue);
+    group.first_at = group.first_at.min(died);
+    group.last_at = group.last_at.max(died);
+}
+
+fn cause(job: &JobInfo) -> (&str, &str) {
+    job.last_error.as_ref().map_or(("", ""), |error| (&error.class, &error.message))
+}
+
+/// Says whether a job died of what the fingerprint stands for.
+pub(super) fn has(job: &JobInfo, wanted: &str) -> bool {
+    job.state == JobState::Dead && fingerprint(job) == wanted
+}
+
+/// What jobs that died of the same have in common (FNV-1a; not for secrets).
+fn fingerprint(job: &JobInfo) -> String {
+    let (class, message) = cause(job);
+    let text = format!("{}\n{class}\n{}", job.job_type, normalised(message));
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+/// The first line of a message without what differs from job to job: words with digits in them
+/// become `#`, and what stands in quotes `…`.
+fn normalised(message: &str) -> String {
+    let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let (mut text, mut word, mut quote) = (String::new(), String::new(), None);
+    for c in line.trim().chars().chain([' ']) {
+        if let Some(end) = quote {
+            if c == end {
+                quote = None;
+                text.push(c);
+            }
+            continue;
+        }
+        if c.is_alphanumeric() || c == '_' || (c == '-' && !word.is_empty()) {
+            word.push(c);
+            continue;
+        }
+        // Within a word it is an apostrophe.
+        let opens = matches!(c, '"' | '`') || (c == '\'' && word.is_empty());
+        text.push_str(if word.contains(|c: char| c.is_numeric()) { "#" } else { &word });
+        word.clear();
+        text.push(c);
+        if opens {
+            quote = Some(c);
+            text.push('…');
+        }
+    }
+    text.trim_end().chars().take(MESSAGE_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_one_cause_are_one() {
+        for (message, says) in [
+            ("", ""),
+            ("\n\n  mailbox full\nat line 7", "mailbox full"),
+            ("connect to 10.0.0.7:25: refused", "connect to #.#.#.#:#: refused"),
+            ("user 4711 not found", "user # not found"),
+            ("order 0198-ab4c-77 is gone", "order # is gone"),
+            ("no column \"amount 7\" here", "no column \"…\" here"),
+            ("can't open 'a b'", "can't open '…'"),
+            ("unclosed \"quote goes on", "unclosed \"…"),
+            ("Größe überschritten: 17 MB", "Größe überschritten: # MB"),
+        ] {
+            assert_eq!(normalised(message), says, "{message}");
+        }
+        assert_eq!(normalised(&"x".repeat(5000)).len(), MESSAGE_MAX);
+    }
+}

@@ -1,0 +1,119 @@
+//! What stands before every route: which hosts are answered for, what a browser may send on behalf
+//! of another page, and the headers that tell browsers what our pages may do.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use crate::routes::is_for_loopback;
+
+/// Pages take scripts, styles and data from here alone, and nobody may frame them.
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'";
+/// What every answer carries, unless it says otherwise.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, CSP),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Puts the guards around a router.
+pub(crate) fn guarded(router: Router) -> Router {
+    router.fallback(not_found).method_not_allowed_fallback(not_allowed).layer(from_fn(guard))
+}
+
+async fn not_found() -> Problem {
+    Problem::not_found("there is nothing at this path; /openapi.json names all that there is")
+}
+
+async fn not_allowed() -> Problem {
+    let detail = "this path does not take this method; /openapi.json names those it takes";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not_allowed", detail)
+}
+
+async fn guard(request: Request, next: Next) -> Response {
+    let mut response = match refusal(&request) {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).await,
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn refusal(request: &Request) -> Option<Problem> {
+    if !is_for_loopback(request.uri(), request.headers()) {
+        let detail = "ask for localhost or a loopback address; a proxy in front must set Host so";
+        return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail));
+    }
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if changes && is_from_elsewhere(request.headers()) {
+        let detail = "a page of another site may not change anything here";
+        return Some(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+    }
+    None
+}
+
+/// Browsers say where a request comes from; programs say nothing, and are not fooled by pages.
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {
+        return true;
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    match (origin, host) {
+        (Some((_, origin)), Some(host)) => {
+            let read = |text: &str| text.parse::<Authority>().ok();
+            read(origin).is_none() || read(origin) != read(host)
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_other_sites_are_told_apart() {
+        let asked = |given: &[(&str, &str)]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:7700"));
+            for (name, value) in given {
+                let name: HeaderName = name.parse().unwrap();
+                headers.insert(name, HeaderValue::from_str(value).unwrap());
+            }
+            is_from_elsewhere(&headers)
+        };
+        assert!(!asked(&[]), "a program");
+        assert!(!asked(&[("origin", "http://127.0.0.1:7700")]));
+        assert!(!asked(&[("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:7700")]));
+        assert!(!asked(&[("sec-fetch-site", "none")]));
+        for site in ["cross-site", "same-site", "", "anything"] {
+            assert!(asked(&[("sec-fetch-site", site)]), "{site}");
+        }
+        for origin in [
+            "null",
+            "",
+            "http://evil.example",
+            "http://127.0.0.1:7701",
+            "http://localhost:7700",
+            "http://127.0.0.1:7700.evil.example",
+            "http://127.0.0.1:7700@evil.example",
+        ] {
+            assert!(asked(&[("origin", origin)]), "{origin}");
+            assert!(asked(&[("sec-fetch-site", "same-origin"), ("origin", origin)]), "{origin}");
+        }
+    }
+}

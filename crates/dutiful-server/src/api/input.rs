@@ -1,0 +1,109 @@
+//! What is read from a request: JSON bodies, queries and names in paths, each refused with a
+//! problem that says what is wrong.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query as AxumQuery, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use dutiful::{JobId, Name, WorkerId};
+use serde::de::DeserializeOwned;
+
+use super::Site;
+use super::problem::Problem;
+
+/// A JSON body.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Site> for Body<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, site: &Site) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            let detail = "send JSON with the header `Content-Type: application/json`";
+            let code = "unsupported_media_type";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, detail));
+        }
+        let bytes = Bytes::from_request(request, site).await.map_err(unread)?;
+        let given = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
+        serde_json::from_slice(given).map(Self).map_err(|error| wrong(&error))
+    }
+}
+
+fn unread(rejection: BytesRejection) -> Problem {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = "the body is larger than this route takes; send less at once";
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+        }
+        _ => Problem::bad_request("the body could not be read to its end; send it again"),
+    }
+}
+
+/// What is no JSON is a bad request; what is JSON of another shape is invalid.
+fn wrong(error: &serde_json::Error) -> Problem {
+    match error.classify() {
+        serde_json::error::Category::Data => Problem::invalid(format!("the body: {error}")),
+        _ => Problem::bad_request(format!("the body is not JSON: {error}")),
+    }
+}
+
+/// Browsers let any page send the other types without asking, so none of those is taken.
+fn is_json(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = given.and_then(|given| given.split(';').next()).unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+}
+
+/// The query of a URL.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Site> for Query<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        match AxumQuery::from_request_parts(parts, site).await {
+            Ok(AxumQuery(query)) => Ok(Self(query)),
+            Err(error) => Err(Problem::invalid(format!("the query: {}", error.body_text()))),
+        }
+    }
+}
+
+/// The id of a job in the path.
+pub(crate) struct Id(pub(crate) JobId);
+
+impl FromRequestParts<Site> for Id {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        Ok(Self(segment(parts, site).await?.parse::<JobId>()?))
+    }
+}
+
+/// The name of a queue in the path.
+pub(crate) struct Queue(pub(crate) Name);
+
+impl FromRequestParts<Site> for Queue {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        Ok(Self(Name::new("queue", &segment(parts, site).await?)?))
+    }
+}
+
+/// The id of a worker in the path.
+pub(crate) struct WorkerOf(pub(crate) WorkerId);
+
+impl FromRequestParts<Site> for WorkerOf {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        let text = segment(parts, site).await?;
+        let id = text.parse().ok().filter(|id| *id > 0);
+        let unknown = "that is no id of a worker; take the one that POST /v1/workers answered with";
+        id.map(|id| Self(WorkerId(id))).ok_or_else(|| Problem::not_found(unknown))
+    }
+}
+
+/// Returns the only name in the path.
+pub(crate) async fn segment(parts: &mut Parts, site: &Site) -> Result<String, Problem> {
+    match Path::<String>::from_request_parts(parts, site).await {
+        Ok(Path(text)) => Ok(text),
+        Err(error) => Err(Problem::bad_request(format!("the path: {}", error.body_text()))),
+    }
+}
