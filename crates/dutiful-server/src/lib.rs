@@ -40,6 +40,7 @@
 mod api;
 mod assets;
 mod counts;
+mod fleet;
 mod gauges;
 mod health;
 mod labels;

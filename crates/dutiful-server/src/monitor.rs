@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dutiful::{Event, Observer, Stats, WorkerHandle};
 use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
 
 use crate::counts::Counts;
 use crate::gauges;
@@ -109,10 +110,17 @@ impl Monitor {
     }
 
     /// Returns the page of metrics in the OpenMetrics text format.
-    pub(crate) fn page(&self, stats: Option<&Stats>) -> Result<String, std::fmt::Error> {
+    pub(crate) fn page(
+        &self,
+        stats: Option<&Stats>,
+        fleet: Option<&Registry>,
+    ) -> Result<String, std::fmt::Error> {
         let mut page = String::new();
         text::encode_registry(&mut page, self.counts.registry())?;
         text::encode_registry(&mut page, &gauges::registry(stats, &self.served))?;
+        if let Some(fleet) = fleet {
+            text::encode_registry(&mut page, fleet)?;
+        }
         text::encode_eof(&mut page)?;
         Ok(page)
     }

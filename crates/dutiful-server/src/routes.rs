@@ -10,10 +10,12 @@ use axum::http::{HeaderMap, StatusCode, Uri, header, uri::Authority};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dutiful::Client;
+use dutiful::{Client, Stats};
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::fleet;
 use crate::health::Phase;
 use crate::listen::is_loopback;
 use crate::look::Look;
@@ -32,22 +34,25 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 struct Site {
     monitor: Arc<Monitor>,
     look: Look,
+    /// True where the whole fleet is shown, not only this process.
+    fleet: bool,
 }
 
 /// The probes by themselves, as a worker without a server answers them.
 pub(crate) fn router(monitor: Arc<Monitor>, client: Client) -> Router {
-    probes(monitor, client)
+    probes(monitor, client, false)
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn(to_loopback_hosts))
 }
 
-pub(crate) fn probes(monitor: Arc<Monitor>, client: Client) -> Router {
+/// The probes, whose metrics show what this process does, or also what all on the store did.
+pub(crate) fn probes(monitor: Arc<Monitor>, client: Client, fleet: bool) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(Site { monitor, look: Look::new(client) }))
+        .with_state(Arc::new(Site { monitor, look: Look::new(client), fleet }))
 }
 
 /// Whether the process should go on living. A store that is away is no reason to end it.
@@ -91,10 +96,21 @@ async fn readyz(State(site): State<Arc<Site>>) -> Response {
 
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
     let stats = site.look.stats(SCRAPE_MAX).await.ok();
-    match site.monitor.page(stats.as_deref()) {
+    let fleet = match &stats {
+        Some(stats) if site.fleet => timeout(SCRAPE_MAX, whole_fleet(&site, stats)).await.ok(),
+        _ => None,
+    };
+    match site.monitor.page(stats.as_deref(), fleet.flatten().as_ref()) {
         Ok(page) => answer(StatusCode::OK, OPEN_METRICS, page),
         Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be written."),
     }
+}
+
+/// What the store says of all processes; without its answer there is nothing to show.
+async fn whole_fleet(site: &Site, stats: &Stats) -> Option<Registry> {
+    let client = site.look.client();
+    let (types, workers) = (client.totals().await.ok()?, client.workers().await.ok()?);
+    Some(fleet::registry(types, stats, workers))
 }
 
 async fn not_found() -> Response {

@@ -29,7 +29,7 @@ pub(crate) fn router(client: Client, monitor: Arc<Monitor>, stopping: Cancellati
     let whole = api
         .route("/openapi.json", get(json(&description)))
         .merge(assets::router())
-        .merge(routes::probes(monitor, client));
+        .merge(routes::probes(monitor, client, true));
     api::guarded(whole)
 }
 

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::enqueue::{Enqueue, EnqueueAll, Middleware, NewJob, Outgoing, inherit};
 use crate::error::{Error, InvalidJob, StoreError};
 use crate::id::{JobId, Name};
-use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats};
+use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats, TypeTotals};
 use crate::job::{Job, Record, TypeDefaults};
 use crate::known::Known;
 use crate::result::Awaiting;
@@ -292,6 +292,15 @@ impl Client {
     /// [`Error::Store`].
     pub async fn stats(&self) -> Result<Stats, Error> {
         self.call(self.inner.store.stats()).await
+    }
+
+    /// Returns what was counted by queue and type since the store was made, by all processes
+    /// together: exact, however many jobs there were.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn totals(&self) -> Result<Vec<TypeTotals>, Error> {
+        self.call(self.inner.store.totals()).await
     }
 
     /// Brings the schema to a version (`None`: the newest).

@@ -87,7 +87,7 @@ pub use id::{Fence, JobId, NAME_BYTES_MAX, Name, WorkerId};
 pub use inspect::{
     AttemptInfo, AttemptOutcome, Backup, Counts, EXAMINED_MAX, Filter, Finding, JobInfo, JobResult,
     LOG_ATTEMPTS_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LogLine, PAGE_MAX, Page, Progress,
-    QueueInfo, Restored, Stats, Verdict, WorkerInfo, WorkerState,
+    QueueInfo, Restored, SPREAD_MS, Spread, Stats, TypeTotals, Verdict, WorkerInfo, WorkerState,
 };
 pub use job::{
     ATTEMPTS_MAX, Delivery, Job, PRIORITY_MAX, Record, Settings, State, TAGS_MAX, TEXT_BYTES_MAX,

@@ -4,6 +4,7 @@
 mod describe;
 mod enqueue;
 mod guard;
+mod metrics;
 mod operate;
 mod operations;
 mod work;
@@ -30,6 +31,7 @@ struct Site {
     over: oneshot::Sender<()>,
     answering: JoinHandle<()>,
     working: JoinHandle<()>,
+    url: String,
     _dir: tempfile::TempDir,
 }
 
@@ -59,7 +61,8 @@ impl Site {
             let _ = worker.run_until(stop).await.unwrap();
         });
         let answering = tokio::spawn(serving);
-        Self { client, address, over, answering, working, _dir: dir }
+        let url = url.to_owned();
+        Self { client, address, over, answering, working, url, _dir: dir }
     }
 
     async fn file() -> Self {
@@ -72,6 +75,11 @@ impl Site {
         let server = tokio::task::spawn_blocking(|| Postgres::shared(Version::System));
         let url = server.await.unwrap().unwrap().fresh_database().unwrap();
         Self::on(&url, tempfile::tempdir().unwrap()).await
+    }
+
+    /// Another server on the same store.
+    async fn on_store_of(other: &Self) -> Self {
+        Self::on(&other.url, tempfile::tempdir().unwrap()).await
     }
 
     async fn get(&self, path: &str) -> Answer {

@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::inspect::{
     Backup, Filter, Finding, JobInfo, JobResult, LogLine, Page, Progress, QueueInfo, Stats,
-    WorkerInfo,
+    TypeTotals, WorkerInfo,
 };
 use crate::job::{Delivery, Record, State, TypeDefaults};
 
@@ -29,9 +29,8 @@ pub(crate) mod connect;
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "Postgres counts in its statements"))]
-mod tally;
+pub(crate) mod tally;
 
 pub use chores::{Leadership, Promoted, RescueRequest, Rescued, Retention};
 
@@ -97,6 +96,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns all queues that hold live jobs, have a tally, or are paused.
     fn queues(&self) -> Reply<'_, Vec<QueueInfo>>;
+
+    /// Returns what was counted by queue and type since the store was made.
+    fn totals(&self) -> Reply<'_, Vec<TypeTotals>>;
 
     /// Returns totals, queues and warnings.
     fn stats(&self) -> Reply<'_, Stats>;

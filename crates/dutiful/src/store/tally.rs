@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// Upper bounds of the histogram's buckets in ms; one more bucket holds what is slower.
-pub(super) const BOUNDS_MS: [u64; 15] =
+pub(crate) const BOUNDS_MS: [u64; 15] =
     [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000];
 
 /// How many buckets a histogram has.
-pub(super) const BUCKETS: usize = BOUNDS_MS.len() + 1;
+pub(crate) const BUCKETS: usize = BOUNDS_MS.len() + 1;
 
 /// What is counted. The numbers are stored, so they never change their meaning.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::inspect::{
-    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, WorkerInfo,
+    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, TypeTotals, WorkerInfo,
 };
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
@@ -241,6 +241,7 @@ verbs! {
     result(ids: Vec<JobId>) -> Vec<Option<JobResult>>;
     list(filter: Filter) -> Page;
     queues() -> Vec<QueueInfo>;
+    totals() -> Vec<TypeTotals>;
     stats() -> Stats;
     workers() -> Vec<WorkerInfo>;
     doctor(full: bool) -> Vec<Finding>;

@@ -59,6 +59,7 @@ mod retry;
 mod runtime_role;
 mod show;
 mod stats;
+mod totals;
 mod types;
 mod verdicts;
 mod workers;

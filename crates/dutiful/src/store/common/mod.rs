@@ -8,3 +8,4 @@ pub(super) mod look;
 pub(super) mod presence;
 pub(super) mod sections;
 pub(super) mod stored;
+pub(super) mod totals;

@@ -1,13 +1,16 @@
 //! The numbers: queues and stats. Live places are counted, finished jobs come from the tally.
 
+use std::time::Duration;
+
 use super::Db;
 use super::errors::Trouble;
 use super::rows::{get, many};
 use super::wire::Line;
 use crate::clock::Timestamp;
-use crate::inspect::{QueueInfo, Stats};
+use crate::inspect::{QueueInfo, Spread, Stats, TypeTotals};
 use crate::store::common::count::{self, Counted, Seen};
 use crate::store::common::presence::SILENT;
+use crate::store::common::totals::{self, Summed};
 
 impl Db {
     pub(super) async fn queues(&self) -> Result<Vec<QueueInfo>, Trouble> {
@@ -30,6 +33,24 @@ impl Db {
         Ok(all.queues(now.unwrap_or(Timestamp::from_us(0))))
     }
 
+    /// Returns what was counted by queue and type.
+    pub(super) async fn totals(&self) -> Result<Vec<TypeTotals>, Trouble> {
+        let rows = self.query(Line::Look, "totals", "all", &[]).await?;
+        let mut all = Summed::default();
+        for row in &rows {
+            let folded = get(row, "folded")?;
+            all.add(totals::Row {
+                queue: get(row, "queue")?,
+                job_type: get(row, "type")?,
+                event: i64::from(get::<i16>(row, "event")?),
+                n: get(row, "n")?,
+                ran: spread(get(row, "ran")?, get(row, "ran_us")?, folded),
+                waited: spread(get(row, "waited")?, get(row, "waited_us")?, folded),
+            });
+        }
+        Ok(all.totals())
+    }
+
     pub(super) async fn stats(&self) -> Result<Stats, Trouble> {
         let (queues, (seen, _)) = (self.queues().await?, self.seen().await?);
         let mut stats = count::stats(queues, &seen);
@@ -46,4 +67,17 @@ impl Db {
         let (foreign, led) = (get(row, "foreign_types")?, get(row, "led")?);
         Ok((Seen { foreign, stalled: many(row, "stalled")?, led }, get(row, "now")?))
     }
+}
+
+/// Reads how durations are spread: how often each bucket occurred, or the bucket of each.
+fn spread(numbers: Option<Vec<i64>>, sum_us: Option<i64>, folded: bool) -> Option<Spread> {
+    let sum = Duration::from_micros(sum_us.unwrap_or(0).max(0) as u64);
+    let mut spread = Spread { sum, ..Spread::default() };
+    for (at, number) in numbers?.into_iter().enumerate() {
+        let (bucket, n) = if folded { (at, number) } else { (number.max(0) as usize, 1) };
+        if let Some(bucket) = spread.buckets.get_mut(bucket) {
+            *bucket += n.max(0) as u64;
+        }
+    }
+    Some(spread)
 }

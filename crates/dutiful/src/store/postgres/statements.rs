@@ -56,6 +56,7 @@ verbs![
     "retry",
     "show",
     "stats",
+    "totals",
     "types",
     "views",
     "within",

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::inspect::{
-    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, WorkerInfo,
+    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, TypeTotals, WorkerInfo,
 };
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
@@ -99,6 +99,10 @@ impl Store for PostgresStore {
 
     fn queues(&self) -> Reply<'_, Vec<QueueInfo>> {
         self.run(|db| async move { db.queues().await })
+    }
+
+    fn totals(&self) -> Reply<'_, Vec<TypeTotals>> {
+        self.run(|db| async move { db.totals().await })
     }
 
     fn stats(&self) -> Reply<'_, Stats> {

@@ -5,10 +5,12 @@ use rusqlite::{Connection, Row, params};
 use super::errors::Trouble;
 use super::rows::text;
 use super::statements::prepare;
+use super::tally::Histogram;
 use crate::clock::Timestamp;
-use crate::inspect::{QueueInfo, Stats};
+use crate::inspect::{QueueInfo, Spread, Stats, TypeTotals};
 use crate::store::common::count::{self, Counted, Seen};
 use crate::store::common::presence::SILENT;
+use crate::store::common::totals::{self, Summed};
 
 pub(super) fn queues(conn: &Connection, now: Timestamp) -> Result<Vec<QueueInfo>, Trouble> {
     let mut all = Counted::default();
@@ -51,6 +53,29 @@ fn each(
         add(text(row, 0)?.into_owned(), row)?;
     }
     Ok(())
+}
+
+/// Returns what was counted by queue and type.
+pub(super) fn totals(conn: &Connection) -> Result<Vec<TypeTotals>, Trouble> {
+    let mut all = Summed::default();
+    let mut statement = prepare(conn, "totals", "all")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        all.add(totals::Row {
+            queue: text(row, 0)?.into_owned(),
+            job_type: text(row, 1)?.into_owned(),
+            event: row.get(2)?,
+            n: row.get(3)?,
+            ran: spread(row, 4)?,
+            waited: spread(row, 5)?,
+        });
+    }
+    Ok(all.totals())
+}
+
+fn spread(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Spread>> {
+    let bytes: Option<Vec<u8>> = row.get(column)?;
+    Ok(bytes.as_deref().and_then(Histogram::from_bytes).map(|histogram| histogram.spread()))
 }
 
 pub(super) fn stats(conn: &Connection, now: Timestamp) -> Result<Stats, Trouble> {

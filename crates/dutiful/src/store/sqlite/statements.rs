@@ -47,6 +47,7 @@ verbs![
     "retry",
     "show",
     "stats",
+    "totals",
     "types",
     "workers",
 ];

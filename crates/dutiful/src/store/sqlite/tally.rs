@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 use super::errors::Trouble;
 use super::statements::prepare;
 use crate::id::Name;
+use crate::inspect::Spread;
 pub(super) use crate::store::tally::Event;
 use crate::store::tally::{BUCKETS, bucket};
 
@@ -123,6 +124,10 @@ impl Histogram {
         for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
             *mine += theirs;
         }
+    }
+
+    pub(super) fn spread(&self) -> Spread {
+        Spread { buckets: self.buckets, sum: Duration::from_micros(self.sum_us) }
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::inspect::{
-    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, WorkerInfo,
+    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, TypeTotals, WorkerInfo,
 };
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
@@ -130,6 +130,10 @@ impl Store for SqliteStore {
 
     fn queues(&self) -> Reply<'_, Vec<QueueInfo>> {
         self.read(count::queues)
+    }
+
+    fn totals(&self) -> Reply<'_, Vec<TypeTotals>> {
+        self.read(|conn, _| count::totals(conn))
     }
 
     fn stats(&self) -> Reply<'_, Stats> {
