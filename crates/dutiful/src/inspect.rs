@@ -373,7 +373,7 @@ pub struct WorkerInfo {
     pub id: WorkerId,
     /// Host and process.
     pub name: String,
-    /// The number of its process on its host.
+    /// The number of its process on its host; 0 where nobody said so.
     pub pid: u32,
     /// The queues it serves, with their slots.
     pub queues: BTreeMap<Name, usize>,

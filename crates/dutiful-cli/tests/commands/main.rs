@@ -10,6 +10,7 @@ mod operate;
 mod pictures;
 mod place;
 mod safekeeping;
+mod serve;
 mod terminal;
 mod watch;
 mod work;

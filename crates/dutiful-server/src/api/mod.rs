@@ -122,6 +122,7 @@ impl Site {
         let card = WorkerCard {
             worker,
             name: info.name,
+            pid: info.pid,
             queues: info.queues.into_iter().collect(),
             types: info.types.into_iter().map(TypeDefaults::unknown).collect(),
             quiet: info.quiet,

@@ -160,8 +160,8 @@ pub(crate) struct WorkerView {
     id: String,
     /// Host and process.
     name: String,
-    /// The number of its process on its host.
-    pid: u32,
+    /// The number of its process on its host; null for workers that speak HTTP.
+    pid: Option<u32>,
     /// The queues it serves, with their slots.
     #[schema(value_type = BTreeMap<String, usize>)]
     queues: BTreeMap<Name, usize>,
@@ -187,7 +187,7 @@ impl From<WorkerInfo> for WorkerView {
         Self {
             id: worker.id.0.to_string(),
             name: worker.name,
-            pid: worker.pid,
+            pid: Some(worker.pid).filter(|pid| *pid > 0),
             queues: worker.queues,
             types: worker.types,
             started_at: worker.started_at,

@@ -148,6 +148,8 @@ pub(super) async fn register(
     let card = WorkerCard {
         worker: WorkerId::random(),
         name: name.to_owned(),
+        // Wherever it is, it does not die with this server.
+        pid: 0,
         queues: lanes(&given.queues)?,
         types: types.collect::<Result<_, _>>()?,
         quiet: false,

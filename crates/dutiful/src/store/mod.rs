@@ -415,6 +415,9 @@ pub struct WorkerCard {
     pub worker: WorkerId,
     /// Host and process, for people.
     pub name: String,
+    /// The number of its process on this host; 0 for one elsewhere, of which only its beats tell
+    /// whether it lives.
+    pub pid: u32,
     /// The queues it serves, with their slots.
     pub queues: Vec<(Name, usize)>,
     /// The types it runs and their settings.

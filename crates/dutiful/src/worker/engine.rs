@@ -232,6 +232,7 @@ impl Engine {
 
     pub(super) fn card(&self) -> WorkerCard {
         WorkerCard {
+            pid: std::process::id(),
             worker: self.worker,
             name: self.settings.name.clone(),
             queues: self.pools.iter().map(|pool| (pool.queue.clone(), pool.slots())).collect(),

@@ -38,8 +38,14 @@ async fn look(lab: &Lab, check: &str) -> Finding {
 async fn work(lab: &Lab) {
     let types = vec![TypeDefaults::unknown(name("task"))];
     let queues = vec![(name("default"), 10)];
-    let card =
-        WorkerCard { worker: lab.worker, name: "host:1".into(), queues, types, quiet: false };
+    let card = WorkerCard {
+        pid: std::process::id(),
+        worker: lab.worker,
+        name: "host:1".into(),
+        queues,
+        types,
+        quiet: false,
+    };
     lab.store.register(card).await.expect("it is written");
 }
 

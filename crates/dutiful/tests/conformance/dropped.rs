@@ -140,7 +140,14 @@ fn beat(worker: WorkerId, fence: Fence) -> HeartbeatRequest {
 
 fn card() -> WorkerCard {
     let (queues, types) = (vec![(name("q"), 3)], vec![TypeDefaults::unknown(name("t"))]);
-    WorkerCard { worker: WorkerId(5), name: "w".into(), queues, types, quiet: false }
+    WorkerCard {
+        pid: std::process::id(),
+        worker: WorkerId(5),
+        name: "w".into(),
+        queues,
+        types,
+        quiet: false,
+    }
 }
 
 fn at_once() -> RescueRequest {

@@ -10,6 +10,7 @@ promises![
 
 fn card(lab: &Lab) -> WorkerCard {
     WorkerCard {
+        pid: std::process::id(),
         worker: lab.worker,
         name: "host:1".into(),
         queues: vec![(name("default"), 10)],

@@ -11,7 +11,14 @@ promises![
 
 fn card(lab: &Lab, types: Vec<TypeDefaults>) -> WorkerCard {
     let queues = vec![(name("default"), 10), (name("mail"), 5)];
-    WorkerCard { worker: lab.worker, name: "host:1".into(), queues, types, quiet: false }
+    WorkerCard {
+        pid: std::process::id(),
+        worker: lab.worker,
+        name: "host:1".into(),
+        queues,
+        types,
+        quiet: false,
+    }
 }
 
 async fn the_name_of_a_worker_stands_in_the_attempt_log(lab: Lab) -> Kept {

@@ -100,6 +100,7 @@ async fn an_at_most_once_job_stays_done_and_its_attempt_is_not_heard_any_more(la
 
 async fn workers_are_stopped_and_every_term_of_before_is_refused(lab: Lab) -> Kept {
     let card = WorkerCard {
+        pid: std::process::id(),
         worker: lab.worker,
         name: "host:1".into(),
         queues: Vec::new(),

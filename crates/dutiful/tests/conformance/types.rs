@@ -25,7 +25,9 @@ fn mail() -> TypeDefaults {
 async fn register(lab: &Lab, types: Vec<TypeDefaults>) -> Result<(), StoreError> {
     let name = "host:1".to_owned();
     let (worker, queues) = (lab.worker, Vec::new());
-    lab.store.register(WorkerCard { worker, name, queues, types, quiet: false }).await
+    lab.store
+        .register(WorkerCard { pid: std::process::id(), worker, name, queues, types, quiet: false })
+        .await
 }
 
 async fn returns_what_was_registered(lab: Lab) -> Kept {

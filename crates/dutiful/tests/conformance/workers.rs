@@ -15,6 +15,7 @@ promises![
 
 fn card(worker: i64) -> WorkerCard {
     WorkerCard {
+        pid: std::process::id(),
         worker: WorkerId(worker),
         name: format!("host:{worker}"),
         queues: vec![(name("mail"), 5), (name("default"), 10)],

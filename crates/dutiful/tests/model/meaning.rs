@@ -200,6 +200,7 @@ pub(crate) fn card(worker: u8, types: u8, priority: u16, quiet: bool) -> WorkerC
     let knows = |n: &u8| types & (1 << n) != 0;
     let settings = |n| TypeDefaults { priority, ..TypeDefaults::unknown(type_name(n)) };
     WorkerCard {
+        pid: std::process::id(),
         worker: worker_id(worker),
         name: format!("host:{worker}:{priority}"),
         queues: vec![(queue_name(priority as u8), 10), (queue_name(0), 5)],

@@ -29,7 +29,7 @@ impl Db {
     }
 
     pub(super) async fn register(&self, card: &WorkerCard) -> Result<(), Trouble> {
-        let pid = std::process::id() as i32;
+        let pid = card.pid as i32;
         let all = &card.types;
         let names: Vec<_> = all.iter().map(|one| one.job_type.as_str()).collect();
         let queues: Vec<_> = all.iter().map(|one| one.queue.as_str()).collect();

@@ -54,7 +54,7 @@ pub(super) fn register(txn: &mut Txn<'_>, card: &WorkerCard) -> Result<(), Troub
     prepare(txn.conn, "register", "worker")?.execute(params![
         card.worker.0,
         card.name,
-        std::process::id(),
+        card.pid,
         join_queues(&card.queues),
         types.to_string(),
         txn.now.us(),
