@@ -8,6 +8,7 @@
 //! [several-processes]: several_processes
 //! [testing]: testing
 //! [operating]: operating
+//! [http]: http
 //! [coming-from]: coming_from
 //!
 #![doc = include_str!("../guide/README.md")]
@@ -28,6 +29,7 @@ macro_rules! page {
         #[doc = "[several-processes]: crate::guide::several_processes"]
         #[doc = "[testing]: crate::guide::testing"]
         #[doc = "[operating]: crate::guide::operating"]
+        #[doc = "[http]: crate::guide::http"]
         #[doc = "[coming-from]: crate::guide::coming_from"]
         #[doc = ""]
         #[doc = include_str!(concat!("../guide/", $file))]
@@ -43,4 +45,5 @@ page!(transactions, "transactions.md");
 page!(several_processes, "several-processes.md");
 page!(testing, "testing.md");
 page!(operating, "operating.md");
+page!(http, "http.md");
 page!(coming_from, "coming-from.md");
