@@ -1,0 +1,14 @@
+/** A worker in a process of its own, to be stopped, paused and killed by tests. */
+
+import { Worker } from '../src/index.js';
+
+const [url, queue] = process.argv.slice(2);
+const worker = new Worker({ url, queues: { [queue]: 2 }, lease_ms: 1000, on_error: () => {} });
+worker.handle('work', async (payload, { attempt, signal }) => {
+  console.log(`started ${attempt}`);
+  if (payload === 'quick' || attempt > 1) return `attempt ${attempt}`;
+  await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  console.log(`told ${signal.reason.why}`);
+});
+await worker.run();
+console.log('stopped');
