@@ -60,16 +60,17 @@ export function diagnose({ stats, workers, groups, lost }) {
   if (!stats) return [];
   const { totals, queues } = stats;
   const found = [];
-  const alive = workers?.filter((one) => one.state === "alive");
-  const waiting = queues.filter((one) => one.pending && !one.paused).length > 0;
-  if (workers && alive.length === 0 && waiting) {
-    const text = `No worker is running, ${plural(totals.pending, "job")} ` +
-      `${totals.pending === 1 ? "waits" : "wait"}`;
+  const waiting = queues.filter((one) => one.pending && !one.paused);
+  const served = (one) => capacity(workers, one.queue).workers > 0;
+  const none = workers && waiting.length > 1 && !waiting.some(served);
+  if (none) {
+    const jobs = plural(waiting.reduce((sum, one) => sum + one.pending, 0), "job");
+    const text = `No worker serves any of the ${waiting.length} queues in which ${jobs} wait`;
     found.push({ tone: "bad", text, href: "/workers" });
   }
   for (const queue of queues) {
-    const one = trouble(queue, alive?.length === 0 ? null : workers);
-    if (one && (queue.pending || queue.paused)) found.push({ ...one, weight: queue.pending });
+    const one = trouble(queue, none ? null : workers);
+    if (one) found.push({ ...one, weight: queue.pending });
   }
   if (totals.dead) {
     const are = totals.dead === 1 ? "is" : "are";

@@ -19,7 +19,7 @@ export async function empty(browser, server) {
     const body = /-d '(.*)'/s.exec(line)[1];
     const { outcome, id } = await server.post("/v1/jobs", body);
     expect(outcome === "new", "the line's body is no job");
-    await page.getByText("No worker is running").waitFor();
+    await page.getByText("No worker serves queue mail, 1 job waits").waitFor();
     await server.call("DELETE", `/v1/jobs/${id}`);
   });
   await context.close();
@@ -202,7 +202,7 @@ export async function pausing(browser, server) {
     await page.getByRole("button", { name: "Pause queue stop-go" }).click();
     await until("a pause", paused);
     await page.getByRole("button", { name: "Resume queue stop-go" }).waitFor();
-    await page.getByRole("link", { name: "Overview" }).click();
+    await page.getByRole("link", { name: "Overview", exact: true }).click();
     await page.locator(".verdict").getByText("Queue stop-go is paused, 7 jobs wait in it").click();
     await page.waitForURL("**/queues/stop-go");
     await page.getByRole("button", { name: "Resume queue stop-go" }).click();
@@ -248,7 +248,7 @@ export async function keyboard(browser, server) {
     await page.getByText("1 job chosen").waitFor();
   });
   await check("a dialog holds the focus and goes by Escape without doing anything", async () => {
-    const { jobs: [job] } = await server.get("/v1/jobs?state=dead&limit=1");
+    const { jobs: [job] } = await server.get("/v1/jobs?state=dead&queue=mail&limit=1");
     await visit(page, `/jobs/${job.id}`);
     await page.getByRole("button", { name: "Discard" }).focus();
     await page.keyboard.press("Enter");

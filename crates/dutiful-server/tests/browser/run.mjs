@@ -35,8 +35,8 @@ try {
   timer = beating(seeded);
   await looks(browser, server, await addresses(server, seeded.active[1].id), process.argv[2]);
   await Promise.all([flows.watching(browser, server), colours(browser, server)]);
-  await Promise.all([flows.filtering(browser, server), flows.mending(browser, server)]);
-  await Promise.all([flows.pausing(browser, server), flows.keyboard(browser, server)]);
+  const hands = [flows.filtering, flows.mending, flows.pausing, flows.keyboard];
+  await Promise.all(hands.map((flow) => flow(browser, server)));
   await hostile(browser, server);
   await flows.losing(browser, server);
 } finally {

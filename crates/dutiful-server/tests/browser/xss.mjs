@@ -26,7 +26,7 @@ export async function plant(server) {
     const error = { class: text, message: `${text}\n${text}` };
     await worker.finish([
       { fence: dies.fence, outcome: "failed", error },
-      { fence: completes.fence, outcome: "completed", result: { [text]: [text] } },
+      { fence: completes.fence, outcome: "completed", result: { [text]: CORPUS } },
     ]);
     planted.push({ text, dead: dies.id, completed: completes.id, active: stays.id });
   }
@@ -70,12 +70,12 @@ async function clean(page, where) {
 }
 
 /** Visits a part of what was planted in a page of its own. */
-async function walk(browser, server, part, states) {
+async function walk(browser, server, part) {
   const { page, context, trouble } = await open(browser, server.base);
   await visit(page, "/");
   for (const [n, one] of part.entries()) {
-    // What only an active job shows, its note, is in the list of all of them, too.
-    for (const state of n % 3 ? states.slice(0, 2) : states) {
+    // All texts are in each result, and the notes of active jobs in their list.
+    for (const state of n % 3 ? ["dead"] : ["dead", "completed", "active"]) {
       await turn(page, `/jobs/${one[state]}`);
       await page.locator(".facts").waitFor();
       await page.locator(`ol.timeline li`).first().waitFor();
@@ -83,6 +83,7 @@ async function walk(browser, server, part, states) {
       expect(text.includes(one.text), `"${one.text}" is not shown on the page of its ${state} job`);
       await clean(page, one.text);
     }
+    if (n % 2) continue;
     await turn(page, `/jobs?${new URLSearchParams({ error: one.text, group: one.text })}`);
     await page.locator("a.job").first().waitFor();
     await clean(page, `filter by ${one.text}`);
@@ -100,8 +101,8 @@ export async function hostile(browser, server) {
   await check("no hostile text does anything on the pages of its jobs and in filters", async () => {
     expect(planted.length === CORPUS.length, "not all were planted");
     await Promise.all([
-      walk(browser, server, planted.slice(0, half), ["dead", "completed", "active"]),
-      walk(browser, server, planted.slice(half), ["dead", "completed", "active"]),
+      walk(browser, server, planted.slice(0, half)),
+      walk(browser, server, planted.slice(half)),
     ]);
   });
   await check("no hostile text does anything on the other pages", async () => {
@@ -114,7 +115,7 @@ export async function hostile(browser, server) {
     }
     await visit(page, "/dead");
     const shown = await page.evaluate(() => document.querySelector("main").textContent);
-    const missing = CORPUS.filter((text) => !shown.includes(text));
+    const missing = CORPUS.filter((text) => !shown.includes(text.slice(0, 60)));
     expect(missing.length === 0, `not shown as classes: ${missing.slice(0, 3)}`);
     expect(trouble.length === 0, trouble.slice(0, 5).join("\n"));
     await context.close();
