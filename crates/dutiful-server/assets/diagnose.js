@@ -89,8 +89,10 @@ export function diagnose({ stats, workers, groups, lost }) {
       `${totals.failed === 1 ? "waits for its" : "wait for their"} retry`;
     found.push({ tone: "info", text, href: "/jobs?state=failed" });
   }
+  // By size in powers of ten, so that the sentences do not change places each second.
   const order = { bad: 0, warning: 1, info: 2 };
-  return found.sort((a, b) => order[a.tone] - order[b.tone] || (b.weight || 0) - (a.weight || 0));
+  const size = (one) => Math.round(Math.log10((one.weight || 0) + 1));
+  return found.sort((a, b) => order[a.tone] - order[b.tone] || size(b) - size(a));
 }
 
 /** The store's own warnings, but those that were said above with more. */

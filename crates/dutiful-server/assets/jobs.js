@@ -236,8 +236,8 @@ function Row({ of, on, toggle }) {
           ${" "}${firstLine(of.last_error.message)}</div>`}
         ${of.progress && of.state === "active" && html`<div class="sub">${of.progress.percent} %
           ${of.progress.note && html` · <${Text} of=${of.progress.note} />`}</div>`}
-        <div class="sub narrow">${of.queue} · attempt ${of.attempt}/${of.max_attempts} ·${" "}
-          <${Time} at=${of.created_at} /></div>
+        <div class="sub narrow"><span class="lane">${of.queue}</span> ·
+          ${" "}attempt ${of.attempt}/${of.max_attempts} · <${Time} at=${of.created_at} /></div>
       </td>
       <td class="wide"><a class="lane" href=${queueHref(of.queue)} title=${of.queue}>
         <${Text} of=${of.queue} /></a></td>

@@ -40,12 +40,13 @@ async function clear(of) {
 }
 
 /** What can be done to a queue. */
-const Actions = ({ of, reload }) => html`
+const Actions = ({ of, reload, small }) => html`
   <button type="button" class=${of.paused ? "primary" : ""}
     onClick=${() => pause(of.queue, !of.paused).then(reload)}
     aria-label=${`${of.paused ? "Resume" : "Pause"} queue ${of.queue}`}>
     ${of.paused ? "Resume" : "Pause"}</button>
-  <button type="button" class="quiet" onClick=${() => clear(of).then(reload)}
+  <button type="button" class=${`quiet ${small ? "wide" : ""}`}
+    onClick=${() => clear(of).then(reload)}
     disabled=${of.pending + of.scheduled + of.failed === 0}
     aria-label=${`Clear queue ${of.queue}`}>Clear</button>`;
 
@@ -77,7 +78,7 @@ const Table = ({ queues, workers, reload }) => html`
           <${Num} n=${one[state]} href=${jobs(one.queue, state)}
             tone=${state === "dead" ? "bad" : ""} /></td>`)}
         <td class="n wide">${one.pending ? duration(one.oldest_pending_s) : "–"}</td>
-        <td><div class="row-actions"><${Actions} of=${one} reload=${reload} /></div></td>
+        <td><div class="row-actions"><${Actions} of=${one} reload=${reload} small /></div></td>
       </tr>`)}</tbody>
   </table></div>`;
 

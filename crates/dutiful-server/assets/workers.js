@@ -46,7 +46,8 @@ function Row({ of }) {
       <th scope="row"><${Text} of=${of.name} />
         <div class="sub">${of.pid > 0 && `process ${of.pid} · `}
           <span class="id">${of.id}</span></div>
-        <div class="sub narrow">${queues.map(([name, n]) => `${name} ${n}`).join(", ")}</div></th>
+        <div class="sub narrow lanes">
+          ${queues.map(([name, n]) => `${name} ${n}`).join(", ")}</div></th>
       <td><${State} of=${of.state} />${of.quiet && html` <${State} of="quiet" />`}
         <div class="sub narrow"><${Time} at=${of.stopped_at || of.beat_at} /></div></td>
       <td><span><${Num} n=${of.running} href=${busy} /> of ${count(slots)}</span>

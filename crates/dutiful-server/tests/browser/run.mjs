@@ -6,7 +6,7 @@
 import { check, close, launch } from "./check.mjs";
 import * as flows from "./flows.mjs";
 import { addresses, colours, looks } from "./pages.mjs";
-import { seed } from "./seed.mjs";
+import { seed, simmer } from "./seed.mjs";
 import { Server } from "./server.mjs";
 import { hostile } from "./xss.mjs";
 
@@ -33,7 +33,9 @@ try {
     seeded = await seed(server);
   });
   timer = beating(seeded);
+  const stop = simmer(seeded.seeder);
   await looks(browser, server, await addresses(server, seeded.active[1].id), process.argv[2]);
+  await stop();
   await Promise.all([flows.watching(browser, server), colours(browser, server)]);
   const hands = [flows.filtering, flows.mending, flows.pausing, flows.keyboard];
   await Promise.all(hands.map((flow) => flow(browser, server)));

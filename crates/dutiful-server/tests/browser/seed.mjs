@@ -69,6 +69,23 @@ function end(one, n) {
   return { fence: one.fence, outcome: "failed", error, ran_ms: 100 + (n % 3000) };
 }
 
+/** Works a few jobs again and again, until the returned function is called. */
+export function simmer(worker) {
+  let going = true;
+  const work = async () => {
+    for (let n = 1; going; n += 1) {
+      const jobs = await worker.claim({ queues: { pictures: 2, [LONG]: 1 }, max: 3 });
+      await worker.finish(jobs.map((one, i) => end(one, n * 3 + i)));
+      await new Promise((resolve) => setTimeout(resolve, 250 + (n % 7) * 60));
+    }
+  };
+  const done = work();
+  return async () => {
+    going = false;
+    await done;
+  };
+}
+
 /** Some jobs under way, with progress and log lines. */
 async function busy(server, worker) {
   const jobs = await worker.claim({ queues: { payments: 6, mail: 6 }, max: 12 });
