@@ -4,7 +4,7 @@ import { whenUnauthorized } from "./api.js";
 import { Operations } from "./bulk.js";
 import { Dead } from "./dead.js";
 import { Dialogs, Toasts } from "./dialog.js";
-import { compact, duration } from "./format.js";
+import { clock, compact } from "./format.js";
 import { Job } from "./job.js";
 import { Jobs, search } from "./jobs.js";
 import { start, useLive } from "./live.js";
@@ -138,10 +138,9 @@ function Line() {
 function Lost() {
   const { lost } = useLive();
   return html`<div role="alert">${lost && html`
-    <p class="notice bad"><${Icon} name="bad" /><span>The server was lost
-      ${" "}${duration((Date.now() - lost.since) / 1000)} ago
-      (<${Text} of=${lost.problem.message} />). What you see is from before; this page goes on by
-      itself when it is back.</span></p>`}</div>`;
+    <p class="notice bad"><${Icon} name="bad" /><span>The server was lost at
+      ${" "}${clock(lost.since).slice(11, 19)} (<${Text} of=${lost.problem.message} />). What you see
+      is from before; this page goes on by itself when it is back.</span></p>`}</div>`;
 }
 
 const THEMES = ["system", "light", "dark"];

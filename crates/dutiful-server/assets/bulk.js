@@ -79,6 +79,7 @@ export async function changeMatching(verb, wanted, whose = "that match") {
       check: (text) => (text && !(Number(text) >= 1) ? "A whole number from 1." : ""),
     }],
     yes: `${title(verb)} ${jobs}`,
+    typed: verb === "delete" ? verb : undefined,
     danger: verb !== "retry",
   });
   if (!answer) return false;

@@ -68,10 +68,20 @@ export function diagnose({ stats, workers, groups, lost }) {
     const text = `No worker serves any of the ${waiting.length} queues in which ${jobs} wait`;
     found.push({ tone: "bad", text, href: "/workers" });
   }
-  for (const queue of queues) {
-    const one = trouble(queue, none ? null : workers);
-    if (one) found.push({ ...one, weight: queue.pending });
+  const troubles = queues.map((queue) => {
+    return { ...trouble(queue, none ? null : workers), queue, weight: queue.pending };
+  }).filter((one) => one.text);
+  const behind = troubles.filter((one) => one.short === "behind");
+  const many = behind.length > 2;
+  if (many) {
+    const most = behind.reduce((a, b) => {
+      return b.queue.oldest_pending_s > a.queue.oldest_pending_s ? b : a;
+    }).queue;
+    const text = `${behind.length} queues are behind, most ${most.queue} by ` +
+      duration(most.oldest_pending_s);
+    found.push({ tone: "warning", text, href: "/queues" });
   }
+  found.push(...troubles.filter((one) => !many || one.short !== "behind"));
   if (totals.dead) {
     const are = totals.dead === 1 ? "is" : "are";
     const text = `${plural(totals.dead, "job")} ${are} dead${mostly(groups, totals.dead)}`;

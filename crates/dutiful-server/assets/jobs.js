@@ -74,6 +74,8 @@ export function Jobs({ search: text }) {
     <${Head} title="Jobs" />
     <${Tabs} filter=${filter} />
     <${Filter} key=${key} filter=${filter} />
+    ${filter.fingerprint && html`<p class="notice info"><span>Only one group of the dead letters.
+      ${" "}<a href=${address({ ...filter, fingerprint: "" })}>Show others like it</a></span></p>`}
     <${Loaded} of=${first}>${() => html`
       <${Changes} chosen=${chosen} filter=${filter} change=${change} some=${jobs.length > 0}
         refresh=${refresh} stale=${extended || chosen.size > 0} />

@@ -9,6 +9,8 @@ export const KEPT_MS = 10 * 60 * 1000;
 /** Silence after which the server is asked: with events it may be that nothing changed. */
 const SILENCE_EVENTS_MS = 5000;
 const SILENCE_ASKING_MS = 2000;
+/** What could not be loaded is asked for again after this time. */
+const AGAIN_MS = 3000;
 /** A live list asks again at most this often. */
 const LIVE_MS = 1000;
 
@@ -127,7 +129,7 @@ export function usePoll(load, ms, deps = [], { live: follows = false, pause = fa
       if (gone || mine !== turn) return;
       set((old) => (next.error ? { data: old.data, error: next.error } : next));
       clearTimeout(timer);
-      timer = setTimeout(tickOne, pace.current);
+      timer = setTimeout(tickOne, next.error ? Math.min(pace.current, AGAIN_MS) : pace.current);
     };
     const tickOne = () => {
       const rests = document.hidden || paused.current;

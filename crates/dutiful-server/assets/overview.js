@@ -59,7 +59,9 @@ function Verdict({ findings, nothing, workers }) {
   }
   return html`
     <section class=${`verdict ${worst.tone}`} aria-label="What is wrong">
-      <p class="verdict-line" aria-live="polite"><${Finding} of=${worst} /></p>
+      <p class="hidden" role="status">${findings.length === 1 ? "One thing needs a look"
+        : `${findings.length} things need a look`}</p>
+      <p class="verdict-line"><${Finding} of=${worst} /></p>
       ${others.length > 0 && html`<ul>${others.slice(0, 6).map((one) => html`
         <li key=${one.href + one.tone} class=${one.tone}><${Finding} of=${one} /></li>`)}</ul>`}
       ${others.length > 6 && html`<p class="note">and ${others.length - 6} more</p>`}
@@ -94,7 +96,7 @@ function Metrics({ live, workers, readings, trouble: problem }) {
   const points = (name) => history.map((one) => ({ t: one.t, v: one[name] }));
   const unknown = problem ? "this server does not tell" : "measuring …";
   const { minute, steps, known } = measured(readings, history);
-  const missing = readings && !known ? "this server counts only its own" : unknown;
+  const missing = readings && !known ? "only its own are counted" : unknown;
   const done = rate(history, "completed");
   const slowest = queues.reduce((most, one) => {
     return one.oldest_pending_s > (most?.oldest_pending_s || 0) ? one : most;

@@ -64,10 +64,12 @@ function use(text) {
 }
 
 let asking = false;
+/** Who said no once is not asked with each answer of the server again. */
+let declined = false;
 
 /** Asks for a token: by the button, or because the server answered that it wants one. */
 export async function askForToken(text) {
-  if (asking) return;
+  if (asking || (declined && text)) return;
   asking = true;
   const answer = await ask({
     title: "Token", text, yes: "Use it",
@@ -78,5 +80,6 @@ export async function askForToken(text) {
     }],
   });
   asking = false;
+  declined = !answer;
   if (answer) use(answer.token.trim());
 }

@@ -9,6 +9,8 @@ import {
 
 /** Types named in a row; the others are counted. */
 const TYPES = 6;
+/** Workers shown that have stopped; others that run are always shown. */
+const STOPPED = 30;
 
 export function Workers() {
   const workers = usePoll(() => get("/v1/workers"), 2000, [], { live: true });
@@ -22,7 +24,12 @@ export function Workers() {
       ? html`<${Empty} title="No worker yet" command=${`dutiful work\n\n${curl("/v1/workers",
           '{"name":"first","queues":{"mail":4},"types":["send_email"]}')}`}>Jobs wait until a worker
           serves their queue. Start one where the store is, or register one over HTTP:<//>`
-      : html`<${Table} workers=${list} />`}<//>`;
+      : html`<${Table} workers=${shown(list)} />`}<//>`;
+}
+
+function shown(list) {
+  const stopped = list.filter((one) => one.state === "stopped").slice(0, STOPPED);
+  return [...list.filter((one) => one.state !== "stopped"), ...stopped];
 }
 
 const Table = ({ workers }) => html`

@@ -1,6 +1,6 @@
 // What an operator does: watch, filter, mend, pause, retry many, with the mouse and the keyboard.
 
-import { check, expect, open, settled, visit } from "./check.mjs";
+import { axe, check, expect, open, settled, visit } from "./check.mjs";
 import { until } from "./server.mjs";
 
 const figure = (page, label) =>
@@ -121,7 +121,7 @@ async function die(server, worker, job, error) {
 export async function mending(browser, server) {
   const { page, context, trouble } = await open(browser, server.base);
   const worker = await server.worker("mender", { mend: 200 }, ["charge"]);
-  await check("a dead job is edited, runs again and completes, its numbers as written", async () => {
+  await check("a dead job is edited, runs again and completes, numbers as written", async () => {
     const job = '{"jobs":[{"type":"charge","queue":"mend","max_attempts":1,' +
       '"payload":{"order":12345678901234567890,"ratio":1.10,"card":"4000"}}]}';
     const { jobs: [{ id }] } = await server.post("/v1/jobs/batch", job);
@@ -255,6 +255,8 @@ export async function keyboard(browser, server) {
     await page.getByRole("heading", { name: "Discard this job?" }).waitFor();
     const held = await page.evaluate(() => Boolean(document.activeElement.closest("dialog")));
     expect(held, "the focus is outside");
+    const found = await axe(page);
+    expect(found.length === 0, found.join("\n"));
     await page.keyboard.press("Escape");
     await page.locator("dialog").waitFor({ state: "detached" });
     expect((await server.get(`/v1/jobs/${job.id}`)).state === "dead", "it was discarded");

@@ -34,9 +34,12 @@ try {
   });
   timer = beating(seeded);
   const stop = simmer(seeded.seeder);
-  await looks(browser, server, await addresses(server, seeded.active[1].id), process.argv[2]);
+  const pages = await addresses(server, seeded.active[1].id);
+  await Promise.all([
+    looks(browser, server, pages, process.argv[2]),
+    flows.watching(browser, server).then(() => colours(browser, server)),
+  ]);
   await stop();
-  await Promise.all([flows.watching(browser, server), colours(browser, server)]);
   const hands = [flows.filtering, flows.mending, flows.pausing, flows.keyboard];
   await Promise.all(hands.map((flow) => flow(browser, server)));
   await hostile(browser, server);

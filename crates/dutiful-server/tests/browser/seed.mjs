@@ -21,7 +21,7 @@ const FAILURES = [
     "    at SendEmail.perform (/srv/shop/jobs/send_email.rb:14)"],
   ["CardDeclined", (n) => `the bank answered "insufficient funds" for order ${n} 💳`],
   ["خطأ_في_الشبكة", (n) => `تعذر الاتصال بالخادم رقم ${n} بعد ثلاث محاولات`],
-  ["TimeoutError", () => "no answer within 30 s from " + "https://stock.internal/api/v2/".repeat(4)],
+  ["TimeoutError", () => "no answer in 30 s from " + "https://stock.internal/api/v2/".repeat(4)],
 ];
 
 function job(n) {
