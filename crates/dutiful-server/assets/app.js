@@ -137,6 +137,11 @@ function Line() {
 
 function Lost() {
   const { lost } = useLive();
+  if ([401, 403].includes(lost?.problem.status)) {
+    return html`<div class="notice warning" role="alert"><${Icon} name="warning" />
+      <span>The server wants a token that may read: <${Text} of=${lost.problem.message} />.</span>
+      <button type="button" onClick=${() => askForToken()}>Use a token</button></div>`;
+  }
   return html`<div role="alert">${lost && html`
     <p class="notice bad"><${Icon} name="bad" /><span>The server was lost at
       ${" "}${clock(lost.since).slice(11, 19)} (<${Text} of=${lost.problem.message} />). What you see

@@ -120,7 +120,10 @@ async function follow(operation) {
       const now = await get(`/v1/operations/${encodeURIComponent(operation.id)}`);
       update(now);
       trouble = 0;
-      if (ENDED.includes(now.state)) return;
+      if (ENDED.includes(now.state)) {
+        dispatchEvent(new Event("dutiful:changed"));
+        return;
+      }
     } catch {
       trouble += 1;
     }
@@ -159,7 +162,7 @@ function Operation({ of }) {
   return html`
     <div class="operation">
       <p role=${ended ? "status" : undefined}>
-        <a href=${jobHref(of.id)}>${title(of.verb)} of many</a>: ${words[of.state] || "going on"};
+        <a href=${jobHref(of.id)}>${title(of.verb)} many</a>: ${words[of.state] || "going on"};
         ${" "}${count(of.changed || 0)} changed, ${count(of.refused || 0)} refused,
         ${" "}${count(of.examined || 0)} looked at</p>
       <${Bar} share=${share} />

@@ -56,7 +56,7 @@ function mostly(groups, dead) {
 
 /** Everything that is wrong: `[{tone, text, href}]`. */
 export function diagnose({ stats, workers, groups, lost }) {
-  if (lost) return [{ tone: "bad", text: "The server does not answer; trying again", href: "" }];
+  if (lost) return [{ tone: "bad", text: "What follows is from before", href: "" }];
   if (!stats) return [];
   const { totals, queues } = stats;
   const found = [];

@@ -3,7 +3,8 @@
 import { get, getText, jobPath, post, postText, query, remove } from "./api.js";
 import { title } from "./bulk.js";
 import { ask, attempt } from "./dialog.js";
-import { between, bytes, clock, duration, jsonProblem, member, plural, pretty } from "./format.js";
+import { between, bytes, clock, duration, plural } from "./format.js";
+import { jsonProblem, member, pretty } from "./json.js";
 import { usePoll } from "./live.js";
 import {
   Bar, Copy, Empty, Head, html, Icon, JobLink, Loaded, Long, queueHref, State, Text, Time,

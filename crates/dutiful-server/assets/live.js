@@ -145,11 +145,14 @@ export function usePoll(load, ms, deps = [], { live: follows = false, pause = fa
     };
     set({});
     run.current();
+    const changed = () => run.current();
     if (follows) listeners.add(moved);
+    addEventListener("dutiful:changed", changed);
     return () => {
       gone = true;
       clearTimeout(timer);
       listeners.delete(moved);
+      removeEventListener("dutiful:changed", changed);
     };
   }, deps);
   return { ...state, reload: () => run.current() };

@@ -136,7 +136,7 @@ export async function mending(browser, server) {
     const text = await box.inputValue();
     expect(text.includes("12345678901234567890"), text);
     await box.fill(text.replace('"4000"', '"4242'));
-    await page.getByRole("alert").getByText(/Line 4|not JSON/).waitFor();
+    await page.getByRole("alert").getByText(/^Line 4, column \d+: a text is not closed/).waitFor();
     await page.getByRole("button", { name: "Enqueue it again" }).click();
     expect(await box.isVisible(), "a payload that is no JSON was sent");
     await box.fill(text.replace('"4000"', '"4242"'));

@@ -8,6 +8,7 @@ import * as flows from "./flows.mjs";
 import { addresses, colours, looks } from "./pages.mjs";
 import { seed, simmer } from "./seed.mjs";
 import { Server } from "./server.mjs";
+import { texts } from "./texts.mjs";
 import { hostile } from "./xss.mjs";
 
 for (const name of ["DUTIFUL_BIN", "DUTIFUL_TEST_BROWSER", "CHROMIUM"]) {
@@ -23,6 +24,7 @@ function beating(seeded) {
   return setInterval(beat, 5000);
 }
 
+await texts();
 const server = await Server.fresh(process.env.DUTIFUL_BIN);
 const browser = await launch();
 let timer;
@@ -33,7 +35,7 @@ try {
     seeded = await seed(server);
   });
   timer = beating(seeded);
-  const stop = simmer(seeded.seeder);
+  const stop = simmer(server, seeded.seeder);
   const pages = await addresses(server, seeded.active[1].id);
   await Promise.all([
     looks(browser, server, pages, process.argv[2]),

@@ -37,6 +37,8 @@ function job(n) {
 /** Enqueues `count` jobs and works most of them; some fail, some die, some stay. */
 export async function seed(server, count = 4000) {
   const all = [...Array(count).keys()].map(job);
+  const cancelled = await server.enqueue([...Array(12).keys()].map(job));
+  await server.post("/v1/jobs/change", { verb: "cancel", ids: cancelled });
   await server.enqueue(all.slice(0, count - 600));
   const queues = Object.fromEntries(KINDS.map(([, queue]) => [queue, 250]));
   const types = KINDS.map(([type]) => type);
@@ -51,8 +53,6 @@ export async function seed(server, count = 4000) {
   await server.enqueue([...Array(30).keys()].map((n) => ({
     type: "build_report", queue: "reports", payload: { month: n % 12 + 1 },
   })));
-  const cancelled = await server.enqueue([...Array(12).keys()].map(job));
-  await server.post("/v1/jobs/change", { verb: "cancel", ids: cancelled });
   const idle = await server.worker("عامل-٧ 🛠️ on the machine under the desk", { pictures: 4 },
     ["resize_image"]);
   const active = await busy(server, seeder);
@@ -69,12 +69,13 @@ function end(one, n) {
   return { fence: one.fence, outcome: "failed", error, ran_ms: 100 + (n % 3000) };
 }
 
-/** Works a few jobs again and again, until the returned function is called. */
-export function simmer(worker) {
+/** Enqueues and works a few jobs again and again, until the returned function is called. */
+export function simmer(server, worker) {
   let going = true;
   const work = async () => {
     for (let n = 1; going; n += 1) {
-      const jobs = await worker.claim({ queues: { pictures: 2, [LONG]: 1 }, max: 3 });
+      await server.enqueue([0, 1, 2].map((i) => ({ ...job(n * 4 + i), priority: 0 })));
+      const jobs = await worker.claim({ queues: { pictures: 2, mail: 1, payments: 1 }, max: 4 });
       await worker.finish(jobs.map((one, i) => end(one, n * 3 + i)));
       await new Promise((resolve) => setTimeout(resolve, 250 + (n % 7) * 60));
     }

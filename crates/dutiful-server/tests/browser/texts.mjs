@@ -1,0 +1,57 @@
+// The reading of JSON as text, compared with the language's own parser.
+
+import { readFileSync } from "node:fs";
+
+import { check, expect } from "./check.mjs";
+
+const SIGNS = '{}[]:,"\\ 01e-.tu\n\u00a0';
+const WHOLE = ["null", "[]", "{}", '{"a":{"b":[1,{"c":null}]},"d":"x\\"y"}', "[1.50,2e5]", "01",
+  "[1,]", '{"a":1,}', "{'a':1}", '"a\nb"', '"\\x"', "nul", "[}", "1 2", '{"a" 1}', "\u00a01"];
+
+/** The same texts in each run. */
+function* written(count) {
+  let seed = 20261128;
+  const next = (below) => {
+    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+    return (seed >>> 8) % below;
+  };
+  for (let n = 0; n < count; n += 1) {
+    let text = "";
+    for (let left = 1 + next(8); left > 0; left -= 1) text += SIGNS[next(SIGNS.length)];
+    yield text;
+  }
+}
+
+const valid = (text) => {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+export async function texts() {
+  const source = readFileSync(new URL("../../assets/json.js", import.meta.url), "utf8");
+  const json = await import(`data:text/javascript,${encodeURIComponent(source)}`);
+  await check("a payload is refused exactly when it is no JSON, with the place", async () => {
+    let refused = 0;
+    for (const text of [...WHOLE, ...written(50000)]) {
+      const problem = json.jsonProblem(text);
+      const said = `${JSON.stringify(text)}: "${problem}"`;
+      expect(valid(text) === (problem === ""), said);
+      const placed = text.trim() === "" || /^Line \d+, column \d+: /.test(problem);
+      expect(problem === "" || placed, said);
+      refused += problem ? 1 : 0;
+    }
+    expect(refused > 10000 && refused < 50000, `${refused} were refused`);
+  });
+  await check("laying out a payload changes none of its values", async () => {
+    const text = '{"n":12345678901234567890,"r":1.10,"e":[],"o":{},' +
+      '"s":"a, {b}: \\"c\\"","l":[1e400,-0]}';
+    const shown = json.pretty(text);
+    expect(shown.replace(/\n\s*|(?<=":) /g, "") === text, shown);
+    const whole = `{"a":{"payload":1},"payload": ${text} ,"z":"}"}`;
+    expect(json.member(whole, "payload") === text, "the member was cut wrongly");
+  });
+}
