@@ -2,8 +2,8 @@
 
 import { getText } from "./api.js";
 
-const LINE = /^(?:dutiful_)?([a-z_]+)(?:\{(.*)\})? ([0-9.eE+-]+|\+Inf)$/;
-const DURATIONS = ["job_duration_seconds", "job_run_seconds"];
+// Families without a prefix count for all processes; those of one process begin with dutiful_.
+const LINE = /^([a-z_]+)(?:\{(.*)\})? ([0-9.eE+-]+|\+Inf)$/;
 
 /** One reading: attempts that completed and failed, and how long attempts took. */
 export async function readMetrics() {
@@ -18,7 +18,7 @@ export async function readMetrics() {
       seen.completed += Number(value);
     } else if (name === "jobs_failed_total") {
       seen.failed += Number(value);
-    } else if (DURATIONS.some((family) => name === `${family}_bucket`)) {
+    } else if (name === "job_duration_seconds_bucket") {
       const le = /(?:^|,)le="([^"]+)"/.exec(labels)?.[1];
       if (le) seen.buckets[le] = (seen.buckets[le] || 0) + Number(value);
     }

@@ -43,7 +43,12 @@ const Wait = ({ lost }) => lost
       does: <${Text} of=${lost.problem.message} />.<//>`
   : html`<p class="loading" role="status">Loading …</p>`;
 
-function Verdict({ findings, nothing, workers }) {
+/** The sentences stay as they are while a pointer is on them: no other one slips under it. */
+function Verdict({ findings: now, nothing, workers }) {
+  const held = useRef(false);
+  const shown = useRef(now);
+  if (!held.current) shown.current = now;
+  const findings = shown.current;
   if (nothing && findings.length === 0) {
     const first = '{"type":"send_email","queue":"mail","payload":{"to":"ann@example.com"}}';
     const command = curl("/v1/jobs", first);
@@ -58,7 +63,8 @@ function Verdict({ findings, nothing, workers }) {
       <p class="verdict-line"><${Icon} name="ok" /><span>All is well.${who}</span></p></section>`;
   }
   return html`
-    <section class=${`verdict ${worst.tone}`} aria-label="What is wrong">
+    <section class=${`verdict ${worst.tone}`} aria-label="What is wrong"
+      onPointerEnter=${() => (held.current = true)} onPointerLeave=${() => (held.current = false)}>
       <p class="hidden" role="status">${findings.length === 1 ? "One thing needs a look"
         : `${findings.length} things need a look`}</p>
       <p class="verdict-line"><${Finding} of=${worst} /></p>
@@ -72,19 +78,10 @@ const Finding = ({ of }) => html`
   <${Icon} name=${of.tone} />${of.href ? html`<a href=${of.href}><${Text} of=${of.text} />.</a>`
     : html`<span><${Text} of=${of.text} />.</span>`}`;
 
-/**
- * What the readings of /metrics say about the last minute, and about each step before it.
- * A server that counts only its own attempts would tell of an idle minute in the busiest one: it is
- * not believed when the store saw twice as many completions in that time.
- */
-function measured(readings, history) {
+/** What the readings of /metrics say about the last minute, and about each step before it. */
+function measured(readings) {
   const last = readings?.at(-1);
   const first = readings?.find((one) => one.t >= last.t - 61000);
-  const seen = history.filter((one) => first && one.t >= first.t && one.t <= last.t);
-  const stored = seen.length > 1 ? seen.at(-1).completed - seen[0].completed : 0;
-  if (last && stored > 2 * (last.completed - first.completed) + 10) {
-    return { minute: null, steps: [], known: false };
-  }
   const steps = (readings || []).slice(1).map((one, i) => {
     return { t: one.t, ...between(readings[i], one) };
   });
@@ -94,9 +91,9 @@ function measured(readings, history) {
 function Metrics({ live, workers, readings, trouble: problem }) {
   const { stats: { totals, queues }, history } = live;
   const points = (name) => history.map((one) => ({ t: one.t, v: one[name] }));
-  const unknown = problem ? "this server does not tell" : "measuring …";
-  const { minute, steps, known } = measured(readings, history);
-  const missing = readings && !known ? "only its own are counted" : unknown;
+  const { minute, steps, known } = measured(readings);
+  const silent = problem || (readings && !known);
+  const missing = silent ? "this server does not tell" : "measuring …";
   const done = rate(history, "completed");
   const slowest = queues.reduce((most, one) => {
     return one.oldest_pending_s > (most?.oldest_pending_s || 0) ? one : most;
