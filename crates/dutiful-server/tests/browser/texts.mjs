@@ -1,5 +1,7 @@
-// The reading of JSON as text, compared with the language's own parser.
+// What needs no browser: JSON read as text, compared with the language's own parser, and the sums
+// of the vendored files.
 
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 import { check, expect } from "./check.mjs";
@@ -31,8 +33,19 @@ const valid = (text) => {
   }
 };
 
+const asset = (name) => readFileSync(new URL(`../../assets/${name}`, import.meta.url));
+
 export async function texts() {
-  const source = readFileSync(new URL("../../assets/json.js", import.meta.url), "utf8");
+  await check("the vendored files have the sums that are written down", async () => {
+    const page = asset("vendor/README.md").toString();
+    const rows = [...page.matchAll(/^\| `(\w+\.js)` \|.*`([0-9a-f]{64})` \|$/gm)];
+    expect(rows.length === 3, `${rows.length} files are listed`);
+    for (const [, name, sum] of rows) {
+      const is = createHash("sha256").update(asset(`vendor/${name}`)).digest("hex");
+      expect(is === sum, `${name} has ${is}`);
+    }
+  });
+  const source = asset("json.js").toString();
   const json = await import(`data:text/javascript,${encodeURIComponent(source)}`);
   await check("a payload is refused exactly when it is no JSON, with the place", async () => {
     let refused = 0;
