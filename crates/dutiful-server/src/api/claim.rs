@@ -17,9 +17,9 @@ use utoipa::ToSchema;
 use super::Site;
 use super::access::{Allowed, Work};
 use super::fence::FenceText;
-use super::input::{Body, WorkerOf};
+use super::input::{Body, WorkerOf, foreign_type};
 use super::problem::Problem;
-use super::view::DeliveryView;
+use super::view::{DeliveryView, FenceView};
 use super::workers::{JOBS_MAX, NAMES_MAX, WorkerPath, lanes, lease};
 
 /// Most bytes of payload in one claim.
@@ -58,7 +58,7 @@ pub(crate) struct ClaimedJobs {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ClaimedJob {
     /// The right to write about this attempt: send it with everything that is said of it.
-    #[schema(value_type = String)]
+    #[schema(value_type = FenceView)]
     fence: FenceText,
     #[schema(value_type = String, format = Uuid)]
     id: JobId,
@@ -189,18 +189,18 @@ async fn request(
     let queues = given.queues.as_ref().map_or(Ok(card.queues), lanes)?;
     let types = match given.types {
         Some(types) => {
-            types.iter().map(|name| Name::new("type", name)).collect::<Result<HashSet<_>, _>>()?
+            types.iter().map(|name| foreign_type(name)).collect::<Result<HashSet<_>, _>>()?
         }
         None => card.types.into_iter().map(|one| one.job_type).collect(),
     };
     if queues.len() > NAMES_MAX || types.len() > NAMES_MAX {
         return Err(Problem::invalid(format!("name at most {NAMES_MAX} queues and types")));
     }
-    let room: usize = queues.iter().map(|(_, room)| *room).sum();
-    let limit = given.max.unwrap_or(room).min(room);
-    if !(1..=JOBS_MAX).contains(&limit) && given.max.is_some() {
+    if given.max.is_some_and(|max| !(1..=JOBS_MAX).contains(&max)) {
         return Err(Problem::invalid(format!("max is not within 1 to {JOBS_MAX}")));
     }
+    let room: usize = queues.iter().map(|(_, room)| *room).sum();
+    let limit = given.max.unwrap_or(room).min(room);
     let lane = |(queue, room): (Name, usize)| Lane { queue, limit: room, at_most_once: room };
     Ok(ClaimRequest {
         worker,

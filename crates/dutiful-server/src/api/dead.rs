@@ -12,6 +12,7 @@ use super::Site;
 use super::access::{Allowed, Read};
 use super::input::Query;
 use super::problem::Problem;
+use super::view::NameView;
 
 /// Dead jobs that are looked at, newest first; where there are more, the answer says so.
 const EXAMINED_MAX: usize = 20_000;
@@ -27,8 +28,10 @@ const MESSAGE_MAX: usize = 200;
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct GroupsInput {
+    #[param(value_type = Option<NameView>)]
     queue: Option<String>,
     #[serde(rename = "type")]
+    #[param(value_type = Option<NameView>)]
     job_type: Option<String>,
 }
 

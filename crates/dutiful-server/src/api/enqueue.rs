@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 
 use super::Site;
 use super::access::{Allowed, Enqueue};
-use super::input::Body;
+use super::input::{Body, foreign_type};
 use super::problem::Problem;
-use super::view::{DeliveryView, EnqueueOutcomeView};
+use super::view::{DeliveryView, EnqueueOutcomeView, NameView, TextView};
 
 /// Most jobs in one batch, which the store takes in one piece.
 const BATCH_MAX: usize = 1000;
@@ -27,7 +27,7 @@ const BATCH_MAX: usize = 1000;
 pub(crate) struct JobInput {
     /// Which handler runs it: 1 to 128 of `A-Z a-z 0-9 _ . : -`.
     #[serde(rename = "type")]
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(value_type = NameView)]
     job_type: String,
     /// Any JSON value, kept byte for byte.
     #[serde(default = "nothing")]
@@ -36,6 +36,7 @@ pub(crate) struct JobInput {
     /// A UUID (best: version 7). Sent again with the same id, it changes nothing.
     #[schema(format = Uuid)]
     id: Option<String>,
+    #[schema(value_type = Option<NameView>)]
     queue: Option<String>,
     /// Lower runs first.
     #[schema(minimum = 0, maximum = 1000)]
@@ -49,16 +50,20 @@ pub(crate) struct JobInput {
     #[schema(minimum = 1, maximum = 1000)]
     max_attempts: Option<i64>,
     /// How long one attempt may run.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 2592000000_i64)]
     timeout_ms: Option<i64>,
+    #[schema(value_type = Option<TextView>)]
     correlation_id: Option<String>,
     /// W3C `traceparent`; the header of that name counts where this is missing.
+    #[schema(pattern = "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
     trace_parent: Option<String>,
+    #[schema(value_type = Option<TextView>)]
     group: Option<String>,
     /// At most one live job has this key.
+    #[schema(value_type = Option<TextView>)]
     unique_key: Option<String>,
     #[serde(default)]
-    #[schema(max_items = 20)]
+    #[schema(value_type = Vec<TextView>, max_items = 20)]
     tags: Vec<String>,
     #[schema(value_type = Option<DeliveryView>)]
     delivery: Option<Delivery>,
@@ -160,6 +165,7 @@ impl JobInput {
             tags: self.tags,
             delivery: self.delivery,
         };
+        foreign_type(&self.job_type)?;
         let payload = String::from(Box::<str>::from(self.payload)).into_bytes();
         Ok(NewJob { job_type: self.job_type, payload, settings })
     }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::dead;
 use super::jobs::PAGE_DEFAULT;
 use super::problem::Problem;
-use super::view::StateView;
+use super::view::{NameView, StateView};
 
 /// Pages of the store that one page of jobs with a fingerprint looks through.
 const PAGES_MAX: usize = 10;
@@ -22,8 +22,10 @@ pub(crate) struct FilterInput {
     #[schema(value_type = Option<StateView>)]
     pub(super) state: Option<JobState>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NameView>)]
     pub(super) queue: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NameView>)]
     pub(super) job_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) group: Option<String>,

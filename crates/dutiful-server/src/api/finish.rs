@@ -16,6 +16,7 @@ use super::enqueue::millis;
 use super::fence::FenceText;
 use super::input::{Body, WorkerOf};
 use super::problem::Problem;
+use super::view::FenceView;
 use super::workers::{WorkerPath, at_most};
 
 /// How attempts ended.
@@ -31,7 +32,7 @@ pub(crate) struct FinishInput {
 #[serde(deny_unknown_fields)]
 #[schema(as = End)]
 pub(crate) struct EndInput {
-    #[schema(value_type = String)]
+    #[schema(value_type = FenceView)]
     fence: FenceText,
     outcome: EndWord,
     /// What the handler returned, of at most 64 KiB.
@@ -148,7 +149,7 @@ pub(crate) struct Ends {
 #[derive(Serialize, ToSchema)]
 #[schema(as = EndWritten)]
 pub(crate) struct EndView {
-    #[schema(value_type = String)]
+    #[schema(value_type = FenceView)]
     fence: FenceText,
     status: Status,
     /// Where the job stands now, when it is written.

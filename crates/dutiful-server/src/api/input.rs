@@ -25,6 +25,10 @@ impl<T: DeserializeOwned> FromRequest<Site> for Body<T> {
         }
         let bytes = Bytes::from_request(request, site).await.map_err(unread)?;
         let given = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
+        // serde would read a list as the values of an object without their names.
+        if given.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Problem::invalid("the body is a list: send an object with names"));
+        }
         serde_json::from_slice(given).map(Self).map_err(|error| wrong(&error))
     }
 }
@@ -52,6 +56,19 @@ fn is_json(headers: &HeaderMap) -> bool {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = given.and_then(|given| given.split(';').next()).unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/json")
+}
+
+/// Types whose names begin so are the server's own jobs: who may enqueue or work must not start, or
+/// take, what only operators may start.
+const OWN_TYPES: &str = "dutiful.";
+
+/// Reads the name of a type that is not the server's own.
+pub(crate) fn foreign_type(name: &str) -> Result<Name, Problem> {
+    if name.starts_with(OWN_TYPES) {
+        let detail = format!("types that begin with {OWN_TYPES} are the server's own");
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+    }
+    Ok(Name::new("type", name)?)
 }
 
 /// The query of a URL.

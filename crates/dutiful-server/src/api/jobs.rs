@@ -16,7 +16,7 @@ use super::enqueue::millis;
 use super::filter::{Chosen, FilterInput};
 use super::input::{Body, Id, Query};
 use super::problem::Problem;
-use super::view::{FailureView, JobView, StateView};
+use super::view::{FailureView, IdView, JobView, NameView, StateView};
 
 /// Jobs on a page when nobody says how many, and at most.
 pub(super) const PAGE_DEFAULT: usize = 50;
@@ -36,8 +36,10 @@ pub(crate) struct PageInput {
     state: Option<JobState>,
     /// Only jobs that have not ended.
     live: bool,
+    #[param(value_type = Option<NameView>)]
     queue: Option<String>,
     #[serde(rename = "type")]
+    #[param(value_type = Option<NameView>)]
     job_type: Option<String>,
     group: Option<String>,
     tag: Option<String>,
@@ -280,7 +282,7 @@ pub(super) async fn delete(
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeInput {
     verb: BulkVerb,
-    #[schema(value_type = Vec<String>, max_items = 1000)]
+    #[schema(value_type = Vec<IdView>, max_items = 1000)]
     ids: Vec<String>,
 }
 

@@ -12,7 +12,7 @@ use super::Site;
 use super::access::{Allowed, Operate, Read};
 use super::input::{Query, Queue};
 use super::problem::Problem;
-use super::view::QueueView;
+use super::view::{NameView, QueueView};
 
 /// All queues, in the order of their names.
 #[derive(Serialize, ToSchema)]
@@ -36,7 +36,7 @@ pub(super) async fn list(
 #[into_params(parameter_in = Path)]
 #[allow(dead_code, reason = "it describes what `Queue` reads")]
 struct QueuePath {
-    #[param(min_length = 1, max_length = 128)]
+    #[param(value_type = NameView)]
     queue: String,
 }
 

@@ -226,6 +226,30 @@ impl From<QueueInfo> for QueueView {
     }
 }
 
+/// The name of a queue or a type.
+#[derive(ToSchema)]
+#[schema(as = Name, pattern = "^[A-Za-z0-9_.:-]{1,128}$")]
+#[allow(dead_code, reason = "the library's own type is what is read")]
+pub(crate) struct NameView(String);
+
+/// A group, key, tag or correlation id: any text without NUL of 1 to 255 bytes.
+#[derive(ToSchema)]
+#[schema(as = Text, pattern = "^[ -~]{1,255}$")]
+#[allow(dead_code, reason = "the library's own type is what is read")]
+pub(crate) struct TextView(String);
+
+/// The id of a job.
+#[derive(ToSchema)]
+#[schema(as = JobId, format = Uuid)]
+#[allow(dead_code, reason = "the library's own type is what is read")]
+pub(crate) struct IdView(String);
+
+/// The right to write about one attempt, as it came with the job.
+#[derive(ToSchema)]
+#[schema(as = Fence, pattern = "^[0-9a-f-]{36}~[0-9]+~[0-9a-f]{16}$")]
+#[allow(dead_code, reason = "the server's own type is what is read")]
+pub(crate) struct FenceView(String);
+
 /// Gives a type of the library the schema of a shape that is written here.
 macro_rules! words {
     ($(#[$doc:meta])* $view:ident as $name:ident: $($word:ident),*) => {

@@ -15,9 +15,9 @@ use super::Site;
 use super::access::{Allowed, Read, Work};
 use super::enqueue::millis;
 use super::fence::FenceText;
-use super::input::{Body, WorkerOf};
+use super::input::{Body, WorkerOf, foreign_type};
 use super::problem::Problem;
-use super::view::{DeliveryView, WorkerView};
+use super::view::{DeliveryView, FenceView, WorkerView};
 
 /// Most queues, and types, of one worker.
 pub(super) const NAMES_MAX: usize = 1000;
@@ -87,7 +87,7 @@ struct TypeInput {
 
 impl TypeInput {
     fn settings(self, name: &str) -> Result<TypeDefaults, Problem> {
-        let mut settings = TypeDefaults::unknown(Name::new("type", name)?);
+        let mut settings = TypeDefaults::unknown(foreign_type(name)?);
         if let Some(queue) = &self.queue {
             settings.queue = Name::new("queue", queue)?;
         }
@@ -201,7 +201,7 @@ pub(super) fn lease(ms: Option<u64>) -> Result<Duration, Problem> {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ExtendInput {
-    #[schema(value_type = Vec<String>, max_items = 1000)]
+    #[schema(value_type = Vec<FenceView>, max_items = 1000)]
     fences: Vec<FenceText>,
     #[schema(minimum = 1000, maximum = 3600000)]
     lease_ms: Option<u64>,
@@ -217,7 +217,7 @@ pub(crate) struct Leases {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Lease)]
 pub(crate) struct LeaseView {
-    #[schema(value_type = String)]
+    #[schema(value_type = FenceView)]
     fence: FenceText,
     /// False: stop working on it, it is somebody else's or has ended.
     held: bool,

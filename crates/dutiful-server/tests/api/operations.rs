@@ -9,6 +9,7 @@ promises! {
     a_group_of_dead_jobs_is_retried_by_its_fingerprint,
     a_slow_operation_keeps_its_rate_and_can_be_cancelled,
     a_slip_in_a_filter_is_refused,
+    nobody_starts_or_takes_one_by_another_way,
 }
 
 async fn ended(site: &Site, id: &Value) -> Value {
@@ -96,4 +97,18 @@ async fn a_slip_in_a_filter_is_refused(site: &Site) {
         assert_eq!(refused.code, 422, "{body}: {refused:?}");
     }
     assert_eq!(site.show(&id).await["state"], "pending");
+}
+
+async fn nobody_starts_or_takes_one_by_another_way(site: &Site) {
+    let bulk = json!({ "type": "dutiful.bulk", "payload": { "verb": "delete", "filter": {} } });
+    site.post("/v1/jobs", bulk.clone()).await.problem(403, "forbidden");
+    site.post("/v1/jobs/batch", json!({ "jobs": [bulk] })).await.problem(403, "forbidden");
+    let worker = json!({ "name": "w", "queues": { "dutiful": 1 }, "types": ["dutiful.bulk"] });
+    site.post("/v1/workers", worker).await.problem(403, "forbidden");
+    let worker = site.worker(&["dutiful"]).await;
+    let claim = json!({ "types": ["dutiful.bulk"] });
+    site.post(&format!("{worker}/claim"), claim).await.problem(403, "forbidden");
+    for list in [json!([]), json!([null, null]), json!([[]])] {
+        site.post(&format!("{worker}/claim"), list).await.problem(422, "invalid");
+    }
 }

@@ -256,6 +256,7 @@ async fn what_a_worker_may_not_ask_is_refused(site: &Site) {
         json!({ "lease_ms": 86_400_000 }),
         json!({ "wait_ms": 600_000 }),
         json!({ "max": 0 }),
+        json!({ "max": 1001 }),
         json!({ "max": 1001, "queues": { "default": 2000, "b": 2000 } }),
         json!({ "queues": { "a b": 1 } }),
         json!({ "unknown": 1 }),
