@@ -9,6 +9,7 @@
 mod commit;
 mod cost;
 mod held;
+mod http;
 mod report;
 mod server;
 mod snapshot;
@@ -71,6 +72,9 @@ struct Args {
     /// Instead: what a job costs the server (Postgres)
     #[arg(long)]
     cost: bool,
+    /// Instead: enqueues over HTTP, to a server on a file
+    #[arg(long)]
+    http: bool,
     /// Hold a snapshot of the file open beside the bench and the yardstick (SQLite)
     #[arg(long)]
     snapshot: bool,
@@ -118,6 +122,10 @@ fn main() -> Result<()> {
 fn alone(args: &Args, dutiful: &Path) -> Result<Option<String>> {
     if args.cost {
         return cost::measure(dutiful, args.jobs, args.queues).map(Some);
+    }
+    if args.http {
+        let folder = tempfile::tempdir_in(&args.dir)?;
+        return http::measure(dutiful, folder.path(), args.jobs).map(Some);
     }
     let Some(seconds) = args.held else { return Ok(None) };
     let plan = held::Plan { seconds, reads: args.reads, rate: args.rate, jobs: args.jobs };

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use dutiful::{Delivery, EnqueueOutcome, Enqueued, InvalidJob, JobId, NewJob, Settings, Timestamp};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use dutiful::{
+    Delivery, EnqueueOutcome, Enqueued, InvalidJob, JobId, NewJob, Settings, TEXT_BYTES_MAX,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::Site;
 use super::access::{Allowed, Enqueue};
@@ -16,6 +20,8 @@ use super::input::{Body, foreign_type};
 use super::problem::Problem;
 use super::view::{DeliveryView, EnqueueOutcomeView, NameView, TextView};
 
+/// The header by which a caller without an id of its own says what is the same job.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Most jobs in one batch, which the store takes in one piece.
 const BATCH_MAX: usize = 1000;
 
@@ -91,7 +97,10 @@ impl From<Enqueued> for EnqueuedView {
 }
 
 /// Enqueue one job. It is durable when this answers.
-#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", request_body = JobInput, responses(
+#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", request_body = JobInput, params(
+    ("Idempotency-Key" = Option<String>, Header, description = "Instead of an id: the same key is \
+        the same job, for as long as that is on record", pattern = "^[!-~]{1,255}$"),
+), responses(
     (status = 201, body = EnqueuedView, description = "It is stored"),
     (status = 200, body = EnqueuedView, description = "It was there, or a live job has its key"),
 ))]
@@ -101,12 +110,31 @@ pub(super) async fn enqueue(
     headers: HeaderMap,
     Body(job): Body<JobInput>,
 ) -> Result<(StatusCode, Json<EnqueuedView>), Problem> {
-    let job = job.into_job(trace_parent(&headers))?;
+    let mut job = job.into_job(trace_parent(&headers))?;
+    if let Some(key) = headers.get(IDEMPOTENCY_KEY) {
+        if job.settings.id.is_some() {
+            return Err(Problem::invalid("send either an id or an Idempotency-Key, not both"));
+        }
+        job.settings.id = Some(id_of(key)?);
+    }
     let asked = site.client().enqueue_raw(&job.job_type, job.payload).settings(job.settings);
     let enqueued = asked.await?;
     let new = enqueued.outcome == EnqueueOutcome::New;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(enqueued.into())))
+}
+
+/// Returns the id of the job that a key stands for: always the same, so that a request sent again
+/// finds the first one's job for as long as that is on record. It sorts by no time, unlike an id
+/// that the caller makes.
+fn id_of(key: &HeaderValue) -> Result<JobId, Problem> {
+    let key = key.as_bytes();
+    if key.is_empty() || key.len() > TEXT_BYTES_MAX {
+        let detail = format!("the Idempotency-Key has 1 to {TEXT_BYTES_MAX} bytes");
+        return Err(Problem::invalid(detail));
+    }
+    let named = Uuid::new_v5(&Uuid::NAMESPACE_URL, &[b"dutiful:idempotency-key:", key].concat());
+    Ok(JobId::from_bytes(named.into_bytes()))
 }
 
 /// Many jobs.

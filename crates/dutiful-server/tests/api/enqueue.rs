@@ -7,6 +7,7 @@ use crate::{Site, promises};
 promises! {
     a_job_keeps_its_payload_byte_for_byte_and_its_settings,
     a_job_sent_again_with_its_id_is_the_same_job,
+    an_idempotency_key_stands_for_one_job,
     a_batch_is_stored_whole_or_not_at_all,
     what_is_wrong_is_said_and_nothing_is_stored,
     the_trace_of_the_request_goes_on_in_the_job,
@@ -54,6 +55,26 @@ async fn a_job_sent_again_with_its_id_is_the_same_job(site: &Site) {
     assert_eq!((first.code, &first.json()["outcome"]), (201, &json!("new")));
     assert_eq!((second.code, &second.json()["outcome"]), (200, &json!("exists")));
     assert_eq!(site.get("/v1/stats").await.json()["totals"]["pending"], 1);
+}
+
+async fn an_idempotency_key_stands_for_one_job(site: &Site) {
+    let send = async |key: &str, body: &str| {
+        let head = format!("Content-Type: application/json\r\nIdempotency-Key: {key}\r\n");
+        site.ask("POST", "/v1/jobs", &head, body).await
+    };
+    let body = r#"{"type":"task"}"#;
+    let (first, second) = (send("order-7", body).await, send("order-7", body).await);
+    assert_eq!((first.code, second.code), (201, 200));
+    let (first, second) = (first.json(), second.json());
+    assert_eq!((&second["id"], &second["outcome"]), (&first["id"], &json!("exists")));
+    let at_once = (0..10).map(|_| send("order-8", body));
+    let answers = futures_util::future::join_all(at_once).await;
+    assert_eq!(answers.iter().filter(|one| one.code == 201).count(), 1, "{answers:?}");
+    assert_eq!(site.client.stats().await.unwrap().totals.pending, 2);
+    send("", body).await.problem(422, "invalid");
+    send(&"k".repeat(256), body).await.problem(422, "invalid");
+    let with_id = format!(r#"{{"type":"task","id":"{}"}}"#, dutiful::JobId::new());
+    send("order-9", &with_id).await.problem(422, "invalid");
 }
 
 async fn a_batch_is_stored_whole_or_not_at_all(site: &Site) {
