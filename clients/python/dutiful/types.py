@@ -82,12 +82,12 @@ class JobSummary(_JobRequired, total=False):
     """A job as lists give it, without its payload."""
 
     dead_reason: Optional[str]
+    progress: Optional[dict[str, Any]]
 
 
 class Job(JobSummary, total=False):
     payload: Any
     result: Any
-    progress: Optional[dict[str, Any]]
     checkpoint: Any
     attempts: list[dict[str, Any]]
 

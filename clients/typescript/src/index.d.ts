@@ -99,12 +99,12 @@ export interface JobSummary {
   finished_at: string | null;
   last_error: JobError | null;
   dead_reason?: string | null;
+  progress?: { percent: number; note: string | null; at: string } | null;
 }
 
 export interface Job<Payload = any> extends JobSummary {
   payload: Payload;
   result?: any;
-  progress?: { percent: number; note: string | null; at: string } | null;
   checkpoint?: any;
   attempts: AttemptInfo[];
 }
