@@ -118,7 +118,9 @@ export class Worker {
     this.#claims.abort();
     this.#closing.abort();
     await Promise.all(this.#loops);
-    if (this.#id) await this.#http.call('DELETE', `/v1/workers/${this.#id}`).catch(() => {});
+    if (!this.#id) return;
+    const options = { timeout_ms: 1000 };
+    await this.#http.call('DELETE', `/v1/workers/${this.#id}`, undefined, options).catch(() => {});
   }
 
   #running() {
