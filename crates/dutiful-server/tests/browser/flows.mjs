@@ -203,7 +203,10 @@ export async function pausing(browser, server) {
     await until("a pause", paused);
     await page.getByRole("button", { name: "Resume queue stop-go" }).waitFor();
     await page.getByRole("link", { name: "Overview", exact: true }).click();
-    await page.locator(".verdict").getByText("Queue stop-go is paused, 7 jobs wait in it").click();
+    const said = page.locator(".verdict").getByText("Queue stop-go is paused, 7 jobs wait in it");
+    // As a hand does: first the pointer, which holds the sentences still, then the click.
+    await said.hover();
+    await said.click();
     await page.waitForURL("**/queues/stop-go");
     await page.getByRole("button", { name: "Resume queue stop-go" }).click();
     await until("a resume", async () => !(await paused()));

@@ -133,6 +133,7 @@ async fn a_term_begins_once_and_a_worker_is_written_once() -> Kept {
     )
     .await?;
     let card = |queue: &Name| WorkerCard {
+        pid: std::process::id(),
         worker: ME,
         name: queue.to_string(),
         queues: vec![(queue.clone(), 3)],
