@@ -1,5 +1,5 @@
 //! The server over real connections, kept alive: single enqueues from many at once, and batches.
-//! What the library does in bulk on a file of its own, in the same run, is what it is compared with.
+//! What the library does in bulk on a file of its own, in the same run, is compared with it.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

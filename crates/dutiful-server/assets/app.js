@@ -4,6 +4,7 @@ import { whenUnauthorized } from "./api.js";
 import { Operations } from "./bulk.js";
 import { Dead } from "./dead.js";
 import { Dialogs, Toasts } from "./dialog.js";
+import { Docs } from "./docs.js";
 import { clock, compact } from "./format.js";
 import { Job } from "./job.js";
 import { Jobs, search } from "./jobs.js";
@@ -46,6 +47,7 @@ function page({ path, search: text }) {
   const pages = {
     "": ["Overview", Overview], queues: ["Queues", Queues], jobs: ["Jobs", Jobs],
     dead: ["Dead letters", Dead], workers: ["Workers", Workers], settings: ["Settings", Settings],
+    docs: ["API", Docs],
   };
   if (name || !Object.hasOwn(pages, first)) return ["No such page", html`<${NotFound} />`];
   const [title, Page] = pages[first];

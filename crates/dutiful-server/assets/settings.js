@@ -28,7 +28,7 @@ function Facts({ of }) {
   ].filter(Boolean);
   return html`
     <section class="card" aria-labelledby="server"><div class="card-head">
-      <h2 id="server">Server and store</h2><a href="/docs" data-plain>API</a></div>
+      <h2 id="server">Server and store</h2><a href="/docs">API</a></div>
       <dl class="facts">${rows.map(([name, value]) => html`<div key=${name}><dt>${name}</dt>
         <dd><${Text} of=${value} /></dd></div>`)}</dl></section>`;
 }

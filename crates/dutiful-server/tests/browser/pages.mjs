@@ -28,6 +28,7 @@ export async function addresses(server, active) {
     dead: "/dead",
     workers: "/workers",
     settings: "/settings",
+    docs: "/docs",
   };
 }
 
