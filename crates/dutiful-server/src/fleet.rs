@@ -32,8 +32,7 @@ pub(crate) fn registry(
     workers: Vec<WorkerInfo>,
 ) -> Registry {
     let mut registry = Registry::default();
-    let queues = stats.queues.iter().take(PAIRS_MAX).cloned().collect();
-    let types = bounded(types);
+    let (types, queues) = (bounded(types), bounded_queues(&stats.queues));
     registry.register_collector(Box::new(Fleet { types, queues, workers }));
     registry
 }
@@ -44,7 +43,8 @@ fn bounded(mut types: Vec<TypeTotals>) -> Vec<TypeTotals> {
     if types.len() <= PAIRS_MAX {
         return types;
     }
-    types.sort_by_key(|one| std::cmp::Reverse(one.enqueued));
+    // By name, so that a row stays what it is; `default` is there in any case.
+    types.sort_by_key(|one| one.queue.as_str() != QUEUE_DEFAULT);
     let rest = types.split_off(PAIRS_MAX);
     let is_other = |one: &TypeTotals| one.queue.as_str() == OTHER && one.job_type.as_str() == OTHER;
     let at = types.iter().position(is_other).unwrap_or_else(|| {
@@ -58,6 +58,29 @@ fn bounded(mut types: Vec<TypeTotals>) -> Vec<TypeTotals> {
     });
     rest.iter().for_each(|one| types[at].add(one));
     types
+}
+
+/// Leaves so many queues, `default` first; the rest is summed up in one.
+fn bounded_queues(all: &[QueueInfo]) -> Vec<QueueInfo> {
+    let mut queues = all.to_vec();
+    queues.sort_by_key(|one| one.queue.as_str() != QUEUE_DEFAULT);
+    if queues.len() <= PAIRS_MAX {
+        return queues;
+    }
+    let rest = queues.split_off(PAIRS_MAX);
+    let at = queues.iter().position(|one| one.queue.as_str() == OTHER).unwrap_or_else(|| {
+        let name = dutiful::Name::new("queue", OTHER);
+        let queue = name.unwrap_or_else(|_| rest[0].queue.clone());
+        queues.push(QueueInfo {
+            queue,
+            counts: dutiful::Counts::default(),
+            oldest_pending_s: 0.0,
+            paused: false,
+        });
+        queues.len() - 1
+    });
+    rest.iter().for_each(|one| queues[at].counts.add(&one.counts));
+    queues
 }
 
 impl Collector for Fleet {

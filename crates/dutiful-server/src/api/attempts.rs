@@ -2,13 +2,13 @@
 //! needs and that nobody should have to send back. They are a memory only: after a restart, or at
 //! another server, the same facts are read from the store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use dutiful::store::{Claimed, End, Finish};
 use dutiful::{
-    AttemptOutcome, Client, DeadReason, Delivery, Failure, Fence, Name, Retry, Timestamp,
+    AttemptOutcome, Client, DeadReason, Delivery, Failure, Fence, Name, Retry, Timestamp, WorkerId,
 };
 
 use super::problem::Problem;
@@ -21,6 +21,10 @@ const REMEMBERED_MAX: usize = 50_000;
 #[derive(Clone)]
 pub(super) struct Attempt {
     fence: Fence,
+    worker: WorkerId,
+    /// True when it crashed a worker before: of those a worker runs one at a time, so that its
+    /// neighbours are not blamed.
+    crashed: bool,
     queue: Name,
     job_type: Name,
     failures: u32,
@@ -31,14 +35,17 @@ pub(super) struct Attempt {
     waited: Duration,
     /// When it was given out, to tell how long it ran where nobody says.
     given_at: Instant,
+    lease: Duration,
     leased_until: Instant,
 }
 
 impl Attempt {
-    pub(super) fn new(job: &Claimed, lease: Duration) -> Self {
+    fn new(worker: WorkerId, job: &Claimed, lease: Duration) -> Self {
         let given_at = Instant::now();
         Self {
             fence: job.fence,
+            worker,
+            crashed: job.crashes > 0,
             queue: job.queue.clone(),
             job_type: job.job_type.clone(),
             failures: job.failures,
@@ -48,8 +55,14 @@ impl Attempt {
             started_at: job.claimed_at,
             waited: job.claimed_at.since(job.run_at),
             given_at,
+            lease,
             leased_until: given_at + lease,
         }
+    }
+
+    /// At-most-once jobs have no lease: nobody takes them back, and nothing has to be renewed.
+    fn has_lease(&self) -> bool {
+        self.delivery == Delivery::AtLeastOnce
     }
 
     /// Describes its end.
@@ -62,7 +75,8 @@ impl Attempt {
             unique: self.unique,
             delivery: self.delivery,
             started_at: self.started_at,
-            ran: ran.unwrap_or_else(|| self.given_at.elapsed()),
+            // It cannot have run for longer than it is out.
+            ran: ran.unwrap_or(Duration::MAX).min(self.given_at.elapsed()),
             waited: self.waited,
             end,
         }
@@ -81,23 +95,57 @@ impl Attempt {
 
 /// The attempts that were given out here.
 #[derive(Default)]
-pub(super) struct Attempts(Mutex<HashMap<Fence, Attempt>>);
+pub(super) struct Attempts {
+    known: Mutex<HashMap<Fence, Attempt>>,
+    /// Workers of which a claim is under way that may bring a job that crashed a worker before.
+    risking: Mutex<HashSet<WorkerId>>,
+}
+
+/// The only right of a worker to be given a job that crashed before, while a claim is under way.
+pub(super) struct Risk<'a> {
+    attempts: &'a Attempts,
+    worker: WorkerId,
+}
+
+impl Drop for Risk<'_> {
+    fn drop(&mut self) {
+        lock(&self.attempts.risking).remove(&self.worker);
+    }
+}
 
 impl Attempts {
-    pub(super) fn remember(&self, jobs: &[Claimed], lease: Duration) {
-        let mut known = lock(&self.0);
+    /// Returns the right, unless the worker runs such a job, or another claim of it has the right.
+    pub(super) fn risk(&self, worker: WorkerId) -> Option<Risk<'_>> {
+        if !lock(&self.risking).insert(worker) {
+            return None;
+        }
+        let risk = Risk { attempts: self, worker };
+        let now = Instant::now();
+        let runs = |one: &Attempt| one.crashed && one.worker == worker && one.leased_until > now;
+        let runs_one = lock(&self.known).values().any(runs);
+        (!runs_one).then_some(risk)
+    }
+
+    pub(super) fn remember(&self, worker: WorkerId, jobs: &[Claimed], lease: Duration) {
+        let mut known = lock(&self.known);
         if known.len() + jobs.len() > REMEMBERED_MAX {
             let now = Instant::now();
             known.retain(|_, one| one.leased_until > now);
         }
         for job in jobs {
-            known.insert(job.fence, Attempt::new(job, lease));
+            known.insert(job.fence, Attempt::new(worker, job, lease));
         }
+    }
+
+    /// Returns the lease that an attempt was claimed with, and whether it has one at all; `None`
+    /// for one that was not given out here.
+    pub(super) fn lease(&self, fence: &Fence) -> Option<(Duration, bool)> {
+        lock(&self.known).get(fence).map(|one| (one.lease, one.has_lease()))
     }
 
     /// Takes note that leases were renewed.
     pub(super) fn renewed(&self, fences: &[Fence], lease: Duration) {
-        let (mut known, until) = (lock(&self.0), Instant::now() + lease);
+        let (mut known, until) = (lock(&self.known), Instant::now() + lease);
         for fence in fences {
             if let Some(one) = known.get_mut(fence) {
                 one.leased_until = until;
@@ -106,7 +154,7 @@ impl Attempts {
     }
 
     pub(super) fn forget(&self, fences: impl Iterator<Item = Fence>) {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         fences.for_each(|fence| drop(known.remove(&fence)));
     }
 
@@ -116,7 +164,7 @@ impl Attempts {
         client: &Client,
         fence: Fence,
     ) -> Result<Option<Attempt>, Problem> {
-        if let Some(known) = lock(&self.0).get(&fence) {
+        if let Some(known) = lock(&self.known).get(&fence) {
             return Ok(Some(known.clone()));
         }
         let Some(job) = client.job(fence.id).await? else { return Ok(None) };
@@ -130,6 +178,8 @@ impl Attempts {
         let now = Instant::now();
         Ok(Some(Attempt {
             fence,
+            worker: last.worker,
+            crashed: job.crashes > 0,
             queue: job.queue,
             job_type: job.job_type,
             failures: job.failures,
@@ -139,6 +189,7 @@ impl Attempts {
             started_at: last.started_at,
             waited: Duration::ZERO,
             given_at: now.checked_sub(began).unwrap_or(now),
+            lease: Duration::ZERO,
             leased_until: now,
         }))
     }

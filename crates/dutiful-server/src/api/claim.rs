@@ -34,7 +34,7 @@ const POLL: Duration = Duration::from_millis(250);
 #[serde(default, deny_unknown_fields)]
 #[schema(as = Claim)]
 pub(crate) struct ClaimInput {
-    /// How many jobs of each queue there is room for now, first come first.
+    /// How many jobs of each queue there is room for now.
     queues: Option<BTreeMap<String, usize>>,
     types: Option<Vec<String>>,
     /// In all.
@@ -110,10 +110,13 @@ pub(super) async fn claim(
     loop {
         // Listen before looking, so that a job that comes in between is not slept over.
         let heard = site.store().doorbell(0).await;
-        let claimed = claim_safely(&site, ask.clone()).await?;
+        let risk = site.attempts().risk(worker);
+        let ask = ClaimRequest { crashed: usize::from(risk.is_some()), ..ask.clone() };
+        let claimed = claim_safely(&site, ask).await?;
+        site.attempts().remember(worker, &claimed, lease);
+        drop(risk);
         let left = until.saturating_duration_since(Instant::now());
         if !claimed.is_empty() || left.is_zero() {
-            site.attempts().remember(&claimed, lease);
             let jobs = claimed.into_iter().map(|job| claimed_job(job, lease));
             return Ok(Json(ClaimedJobs { jobs: jobs.collect() }));
         }
@@ -202,13 +205,19 @@ async fn request(
     let room: usize = queues.iter().map(|(_, room)| *room).sum();
     let limit = given.max.unwrap_or(room).min(room);
     let lane = |(queue, room): (Name, usize)| Lane { queue, limit: room, at_most_once: room };
+    let mut lanes: Vec<_> = queues.into_iter().filter(|(_, room)| *room > 0).map(lane).collect();
+    if limit < room && !lanes.is_empty() {
+        // Not all queues fit: none is to be the first each time.
+        let first = fastrand::usize(..lanes.len());
+        lanes.rotate_left(first);
+    }
     Ok(ClaimRequest {
         worker,
-        lanes: queues.into_iter().filter(|(_, room)| *room > 0).map(lane).collect(),
+        lanes,
         types: Arc::new(types),
         lease: lease(given.lease_ms)?,
         limit: limit.min(JOBS_MAX),
         bytes: CLAIM_BYTES,
-        crashed: 1,
+        crashed: 0,
     })
 }

@@ -18,6 +18,8 @@ use super::view::NameView;
 const EXAMINED_MAX: usize = 20_000;
 /// Jobs read at once.
 const PAGE: usize = 1000;
+/// Pages that are read: with a filter a page examines many jobs and finds few.
+const PAGES_MAX: usize = 20;
 /// Most groups in an answer.
 const GROUPS_MAX: usize = 200;
 /// Most characters of a message that tell groups apart.
@@ -39,7 +41,7 @@ pub(crate) struct GroupsInput {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DeadGroups {
     groups: Vec<DeadGroup>,
-    /// False where only the newest 20,000 dead jobs were looked at.
+    /// False where only the newest dead jobs, about 20,000, were looked at.
     complete: bool,
 }
 
@@ -78,14 +80,15 @@ pub(super) async fn groups(
     let job_type = asked.job_type.as_deref().map(|name| Name::new("type", name)).transpose()?;
     let state = Some(JobState::Dead);
     let mut filter = Filter { state, queue, job_type, limit: Some(PAGE), ..Filter::default() };
-    let (mut groups, mut examined) = (HashMap::new(), 0);
+    let (mut groups, mut examined, mut pages) = (HashMap::new(), 0, 0);
     let complete = loop {
         let page = site.client().jobs(filter.clone()).await?;
         examined += page.jobs.len();
+        pages += 1;
         page.jobs.into_iter().for_each(|job| count(&mut groups, job));
         match page.next {
             None => break true,
-            Some(_) if examined >= EXAMINED_MAX => break false,
+            Some(_) if examined >= EXAMINED_MAX || pages >= PAGES_MAX => break false,
             next => filter.before = next,
         }
     };

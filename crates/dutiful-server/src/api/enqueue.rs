@@ -133,8 +133,12 @@ fn id_of(key: &HeaderValue) -> Result<JobId, Problem> {
         let detail = format!("the Idempotency-Key has 1 to {TEXT_BYTES_MAX} bytes");
         return Err(Problem::invalid(detail));
     }
-    let named = Uuid::new_v5(&Uuid::NAMESPACE_URL, &[b"dutiful:idempotency-key:", key].concat());
-    Ok(JobId::from_bytes(named.into_bytes()))
+    Ok(named(&[b"dutiful:idempotency-key:", key]))
+}
+
+/// Returns the id that is always made of these words.
+pub(super) fn named(words: &[&[u8]]) -> JobId {
+    JobId::from_bytes(Uuid::new_v5(&Uuid::NAMESPACE_URL, &words.concat()).into_bytes())
 }
 
 /// Many jobs.

@@ -54,21 +54,29 @@ fn refusal(request: &Request) -> Option<Problem> {
         let detail = "ask for localhost or a loopback address; a proxy in front must set Host so";
         return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail));
     }
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if changes && is_from_elsewhere(request.headers()) {
-        let detail = "a page of another site may not change anything here";
+    // A link on another page may lead here. Anything else that such a page asks for, a picture that
+    // is none among it, would only make us work.
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    let follows_a_link = looks && is(request.headers(), "sec-fetch-mode", b"navigate");
+    if is_from_elsewhere(request.headers(), looks) && !follows_a_link {
+        let detail = "a page of another site may not ask for this";
         return Some(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
     }
     None
 }
 
-/// Browsers say where a request comes from; programs say nothing, and are not fooled by pages.
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {
-        return true;
+fn is(headers: &HeaderMap, name: &str, value: &[u8]) -> bool {
+    headers.get(name).is_some_and(|given| given.as_bytes() == value)
+}
+
+/// Browsers say where a request comes from; programs say nothing, and are not fooled by pages. What
+/// a browser of today says counts, since a proxy may have given us another host than the page has;
+/// of older ones there is the origin, which they send with each change.
+fn is_from_elsewhere(headers: &HeaderMap, looks: bool) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return !matches!(site.as_bytes(), b"same-origin" | b"none");
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let Some(origin) = headers.get(header::ORIGIN).filter(|_| !looks) else { return false };
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     match (origin, host) {
@@ -94,7 +102,7 @@ mod tests {
                 let name: HeaderName = name.parse().unwrap();
                 headers.insert(name, HeaderValue::from_str(value).unwrap());
             }
-            is_from_elsewhere(&headers)
+            is_from_elsewhere(&headers, false)
         };
         assert!(!asked(&[]), "a program");
         assert!(!asked(&[("origin", "http://127.0.0.1:7700")]));
@@ -113,7 +121,8 @@ mod tests {
             "http://127.0.0.1:7700@evil.example",
         ] {
             assert!(asked(&[("origin", origin)]), "{origin}");
-            assert!(asked(&[("sec-fetch-site", "same-origin"), ("origin", origin)]), "{origin}");
+            let own = [("sec-fetch-site", "same-origin"), ("origin", origin)];
+            assert!(!asked(&own), "behind a proxy that gives us another host: {origin}");
         }
     }
 }

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
 use super::access::{Allowed, Operate, Read};
-use super::enqueue::millis;
+use super::enqueue::{millis, named};
 use super::filter::{Chosen, FilterInput};
 use super::input::{Body, Id, Query};
 use super::problem::Problem;
@@ -172,7 +172,11 @@ pub(super) async fn result(
     if wait > WAIT_MAX {
         return Err(Problem::invalid(format!("wait_ms is more than {}", WAIT_MAX.as_millis())));
     }
-    let ended = match site.client().result(id).timeout(wait).await {
+    let ended = tokio::select! {
+        ended = site.client().result(id).timeout(wait) => ended,
+        () = site.stopping() => site.client().result(id).timeout(Duration::ZERO).await,
+    };
+    let ended = match ended {
         Err(Error::NotEnded { .. }) => {
             site.client().store().result(vec![id]).await?.pop().flatten()
         }
@@ -396,6 +400,8 @@ pub(super) async fn edit(
         return Err(Error::WrongState { verb: "edit", id, state: job.state, advice }.into());
     }
     let settings = dutiful::Settings {
+        // Asked for again, it is the same copy.
+        id: Some(named(&[b"dutiful:edit:", id.as_bytes(), edit.payload.get().as_bytes()])),
         queue: Some(job.queue.to_string()),
         priority: Some(job.priority.into()),
         max_attempts: Some(job.max_attempts.into()),

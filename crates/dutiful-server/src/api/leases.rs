@@ -5,8 +5,8 @@ use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use dutiful::store::{HeartbeatRequest, Held, Note};
-use dutiful::{Fence, LOG_LINES_MAX, LogLine, Progress, WorkerId};
+use dutiful::store::{Held, Note};
+use dutiful::{AttemptOutcome, Fence, LOG_LINES_MAX, LogLine, Progress, WorkerId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +17,7 @@ use super::fence::FenceText;
 use super::finish::{EndInput, EndWord, FailureInput, Status, write};
 use super::input::{Body, segment};
 use super::problem::Problem;
-use super::workers::lease;
+use super::workers::renew;
 
 /// The fence in the path.
 pub(super) struct FenceOf(FenceText);
@@ -54,7 +54,9 @@ async fn end(site: &Site, end: EndInput) -> Result<StatusCode, Problem> {
 async fn holder(site: &Site, fence: Fence) -> Result<WorkerId, Problem> {
     let job = site.client().job(fence.id).await?;
     let attempt = job.and_then(|job| job.attempts.into_iter().next_back());
-    let held = attempt.filter(|last| last.number == fence.attempt && last.finished_at.is_none());
+    // An at-most-once job stands as finished since its claim, and nothing was heard of it yet.
+    let goes_on = |outcome| matches!(outcome, AttemptOutcome::Running | AttemptOutcome::Unknown);
+    let held = attempt.filter(|last| last.number == fence.attempt && goes_on(last.outcome));
     held.map(|last| last.worker).ok_or_else(Problem::lease_lost)
 }
 
@@ -159,13 +161,10 @@ pub(super) async fn extend(
     FenceOf(fence): FenceOf,
     Body(given): Body<ExtendOneInput>,
 ) -> Result<Json<Extended>, Problem> {
-    let lease = lease(given.lease_ms)?;
     let worker = holder(&site, fence.0).await?;
-    let ask = HeartbeatRequest { worker, fences: vec![fence.0], lease };
-    let beats = site.store().heartbeat(ask).await?;
+    let beats = renew(&site, worker, &[fence.0], given.lease_ms).await?;
     let held = beats.first().filter(|beat| beat.held != Held::Lost);
     let beat = held.ok_or_else(Problem::lease_lost)?;
-    site.attempts().renewed(&[fence.0], lease);
     Ok(Json(Extended { cancel: beat.cancel }))
 }
 
@@ -218,6 +217,8 @@ pub(super) async fn log(
         let detail = format!("{} lines are given, {LOG_LINES_MAX} are kept", given.lines.len());
         return Err(Problem::invalid(detail));
     }
+    // Two at once would take the same numbers, and one of the lines would be lost.
+    let _turn = site.logging().await;
     let job = site.client().job(fence.0.id).await?;
     let last = job.and_then(|job| job.attempts.into_iter().next_back());
     let last =

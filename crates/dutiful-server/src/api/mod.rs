@@ -56,13 +56,19 @@ struct Inner {
     look: Look,
     attempts: Attempts,
     cards: Mutex<HashMap<WorkerId, WorkerCard>>,
+    /// Whose turn it is to number lines of a log.
+    logging: tokio::sync::Mutex<()>,
+    /// Whose turn it is to look at the store's health, which may read much of it.
+    looking: tokio::sync::Mutex<()>,
     stopping: CancellationToken,
 }
 
 impl Site {
     pub(crate) fn new(client: Client, stopping: CancellationToken) -> Self {
         let (attempts, cards) = (Attempts::default(), Mutex::default());
-        Self(Arc::new(Inner { look: Look::new(client), attempts, cards, stopping }))
+        let (logging, looking) = Default::default();
+        let look = Look::new(client);
+        Self(Arc::new(Inner { look, attempts, cards, logging, looking, stopping }))
     }
 
     fn client(&self) -> &Client {
@@ -94,6 +100,14 @@ impl Site {
     /// Resolves when the server is told to stop: whoever waits for something is answered.
     async fn stopping(&self) {
         self.0.stopping.cancelled().await;
+    }
+
+    async fn logging(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.logging.lock().await
+    }
+
+    async fn looking(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.looking.lock().await
     }
 
     fn know(&self, card: WorkerCard) {

@@ -86,6 +86,7 @@ pub(super) async fn doctor(
     _: Allowed<Read>,
     State(site): State<Site>,
 ) -> Result<Json<Findings>, Problem> {
+    let _turn = site.looking().await;
     Ok(Json(Findings { findings: site.client().doctor(false).await? }))
 }
 

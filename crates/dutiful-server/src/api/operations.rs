@@ -26,8 +26,8 @@ use super::view::StateView;
 pub(crate) const QUEUE: &str = "dutiful";
 /// Jobs that are changed at once.
 const STEP: usize = 200;
-/// Jobs that a preview counts.
-const PREVIEW_MAX: usize = 10_000;
+/// Pages of a thousand jobs, or of 50,000 that were examined, that a preview counts.
+const PREVIEW_PAGES: usize = 10;
 /// Slowest and fastest rate that can be asked for, in jobs a second.
 const RATE_MAX: u32 = 100_000;
 
@@ -69,13 +69,19 @@ async fn run<A>(job: Bulk, cx: Context<A>) -> dutiful::Result<Done> {
     let unread = |_: Problem| HandlerError::discard(HandlerError::msg("its filter is unreadable"));
     let mut chosen = job.filter.chosen().map_err(unread)?;
     let mut done: Done = cx.checkpoint().await?.unwrap_or_default();
+    // A step is no more than a second's worth, and comes after its second.
+    let step = job.per_second.map_or(STEP, |rate| STEP.min(rate as usize));
+    let every = job.per_second.map(|rate| Duration::from_secs_f64(step as f64 / f64::from(rate)));
+    let mut due = Instant::now();
     loop {
-        let began = Instant::now();
-        (chosen.filter.before, chosen.filter.limit) = (done.before, Some(STEP));
+        if let Some(every) = every {
+            tokio::time::sleep_until(due).await;
+            due = Instant::now() + every;
+        }
+        (chosen.filter.before, chosen.filter.limit) = (done.before, Some(step));
         let page = chosen.page(cx.client()).await?;
         let ids: Vec<_> = page.jobs.iter().map(|job| job.id).filter(|id| *id != cx.id()).collect();
         done.examined += ids.len() as u64;
-        let many = ids.len() as u32;
         for (_, change) in cx.client().change_many(job.verb.verb(), ids).await? {
             match change {
                 Change::Done | Change::Requested => done.changed += 1,
@@ -90,10 +96,6 @@ async fn run<A>(job: Bulk, cx: Context<A>) -> dutiful::Result<Done> {
         }
         // Told durably before the next step: after a crash none is done twice for long.
         cx.save_checkpoint(&done).await?;
-        if let Some(rate) = job.per_second {
-            let due = Duration::from_secs_f64(f64::from(many) / f64::from(rate));
-            tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
-        }
     }
 }
 
@@ -223,16 +225,14 @@ async fn count(site: &Site, filter: &FilterInput) -> Result<(u64, bool), Problem
     let mut chosen = filter.chosen()?;
     chosen.filter.limit = Some(dutiful::PAGE_MAX);
     let mut matching = 0;
-    loop {
+    for _ in 0..PREVIEW_PAGES {
         let page = chosen.page(site.client()).await?;
-        matching += page.jobs.len();
-        match page.next {
-            None => return Ok((matching as u64, true)),
-            // A filter that finds little examines much: that is said, not waited for.
-            Some(_) if matching >= PREVIEW_MAX || page.jobs.is_empty() => {
-                return Ok((matching as u64, false));
-            }
-            next => chosen.filter.before = next,
+        matching += page.jobs.len() as u64;
+        if page.next.is_none() {
+            return Ok((matching, true));
         }
+        chosen.filter.before = page.next;
     }
+    // A filter that finds little examines much: that is said, not waited for.
+    Ok((matching, false))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use dutiful::QueueInfo;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -96,7 +97,11 @@ pub(super) async fn clear(
     State(site): State<Site>,
     Queue(queue): Queue,
 ) -> Result<Json<Cleared>, Problem> {
-    Ok(Json(Cleared { deleted: site.client().clear(queue.as_str()).await? }))
+    // A queue of millions takes long: it is done to its end, even if nobody waits for the answer.
+    let client = site.client().clone();
+    let cleared = tokio::spawn(async move { client.clear(queue.as_str()).await });
+    let gone = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "clearing panicked");
+    Ok(Json(Cleared { deleted: cleared.await.map_err(gone)?? }))
 }
 
 /// What waits to be worked now: due jobs, and for how long the oldest of them has been due.
@@ -124,7 +129,7 @@ pub(crate) struct BacklogInput {
     queue: Option<String>,
 }
 
-/// What waits, for autoscalers: it is read from counters, however many jobs there are.
+/// What waits, for autoscalers: however many jobs have ended, it costs the same.
 #[utoipa::path(get, path = "/v1/backlog", tag = "queues", params(BacklogInput),
     responses((status = 200, body = Backlog)))]
 pub(super) async fn backlog(

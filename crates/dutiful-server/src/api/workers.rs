@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use dutiful::store::{Beat, HeartbeatRequest, Held, WorkerCard};
-use dutiful::{Delivery, Name, TypeDefaults, WorkerId};
+use dutiful::{Delivery, Fence, Name, TypeDefaults, WorkerId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -203,6 +203,7 @@ pub(super) fn lease(ms: Option<u64>) -> Result<Duration, Problem> {
 pub(crate) struct ExtendInput {
     #[schema(value_type = Vec<FenceView>, max_items = 1000)]
     fences: Vec<FenceText>,
+    /// From now; as long as it was claimed for where nothing is said.
     #[schema(minimum = 1000, maximum = 3600000)]
     lease_ms: Option<u64>,
 }
@@ -235,17 +236,46 @@ pub(super) async fn extend(
     Body(given): Body<ExtendInput>,
 ) -> Result<Json<Leases>, Problem> {
     at_most(given.fences.len(), "fences")?;
-    let lease = lease(given.lease_ms)?;
     let fences: Vec<_> = given.fences.iter().map(|one| one.0).collect();
-    let ask = HeartbeatRequest { worker, fences: fences.clone(), lease };
-    let beats = site.store().heartbeat(ask).await?;
-    site.attempts().renewed(&fences, lease);
+    let beats = renew(&site, worker, &fences, given.lease_ms).await?;
     let view = |(fence, beat): (FenceText, Beat)| LeaseView {
         fence,
         held: beat.held != Held::Lost,
         cancel: beat.cancel,
     };
     Ok(Json(Leases { leases: given.fences.into_iter().zip(beats).map(view).collect() }))
+}
+
+/// Renews leases; each for as long as it was claimed for, unless the worker says. The answers keep
+/// the order.
+pub(super) async fn renew(
+    site: &Site,
+    worker: WorkerId,
+    fences: &[Fence],
+    lease_ms: Option<u64>,
+) -> Result<Vec<Beat>, Problem> {
+    let given = lease(lease_ms)?;
+    let mut beats = vec![Beat { held: Held::Yes, cancel: false }; fences.len()];
+    // Most often all are alike; a beat without any lease says that the worker lives.
+    let mut alike: BTreeMap<Duration, Vec<usize>> = BTreeMap::new();
+    if fences.is_empty() {
+        alike.insert(given, Vec::new());
+    }
+    for (at, fence) in fences.iter().enumerate() {
+        match site.attempts().lease(fence) {
+            Some((_, false)) => {}
+            Some((own, true)) if lease_ms.is_none() => alike.entry(own).or_default().push(at),
+            _ => alike.entry(given).or_default().push(at),
+        }
+    }
+    for (lease, places) in alike {
+        let these: Vec<_> = places.iter().map(|at| fences[*at]).collect();
+        let ask = HeartbeatRequest { worker, fences: these.clone(), lease };
+        let said = site.store().heartbeat(ask).await?;
+        places.into_iter().zip(said).for_each(|(at, beat)| beats[at] = beat);
+        site.attempts().renewed(&these, lease);
+    }
+    Ok(beats)
 }
 
 pub(super) fn at_most(given: usize, what: &str) -> Result<(), Problem> {

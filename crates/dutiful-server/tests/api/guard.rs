@@ -37,6 +37,15 @@ async fn no_page_of_another_site_changes_anything() {
         let refused = site.ask("POST", "/v1/jobs", &format!("{json}{head}"), body).await;
         refused.problem(403, "forbidden");
     }
+    // Behind a proxy that gives us another host, a browser of today says where it comes from.
+    let proxied = "Origin: https://jobs.example\r\nSec-Fetch-Site: same-origin\r\n";
+    let taken = site.ask("POST", "/v1/jobs", &format!("{json}{proxied}"), body).await;
+    assert_eq!(taken.code, 201, "{taken:?}");
+    // Not even a look, unless somebody follows a link.
+    let picture = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n";
+    site.ask("GET", "/v1/dead/groups", picture, "").await.problem(403, "forbidden");
+    let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n";
+    assert_eq!(site.ask("GET", "/dead", link, "").await.code, 200);
     // What a form can send without asking.
     for form in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
         let head = format!("Content-Type: {form}\r\n");
@@ -44,7 +53,7 @@ async fn no_page_of_another_site_changes_anything() {
     }
     let own = "Host: localhost:1\r\nOrigin: http://localhost:1\r\nSec-Fetch-Site: same-origin\r\n";
     assert_eq!(site.ask("POST", "/v1/jobs", &format!("{json}{own}"), body).await.code, 201);
-    assert_eq!(site.client.stats().await.unwrap().totals.pending, 1);
+    assert_eq!(site.client.stats().await.unwrap().totals.pending, 2);
     site.close().await;
 }
 

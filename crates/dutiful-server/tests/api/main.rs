@@ -1,6 +1,7 @@
 //! The whole server over a real socket: every promise of the API on a file and on Postgres.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod care;
 mod describe;
 mod enqueue;
 mod guard;

@@ -66,7 +66,7 @@ async fn a_group_of_dead_jobs_is_retried_by_its_fingerprint(site: &Site) {
 async fn a_slow_operation_keeps_its_rate_and_can_be_cancelled(site: &Site) {
     let jobs = vec![json!({ "type": "task" }); 600];
     site.post("/v1/jobs/batch", json!({ "jobs": jobs })).await;
-    let slow = json!({ "verb": "cancel", "filter": { "type": "task" }, "per_second": 1 });
+    let slow = json!({ "verb": "cancel", "filter": { "type": "task" }, "per_second": 5 });
     let started = site.post("/v1/operations", slow).await.json();
     let id = started["id"].as_str().unwrap();
     let some = until(async || {
@@ -74,12 +74,12 @@ async fn a_slow_operation_keeps_its_rate_and_can_be_cancelled(site: &Site) {
         (seen["changed"].as_u64() > Some(0)).then_some(seen)
     });
     let some = some.await;
-    assert_eq!(some["changed"], 200, "one step, then it waits: {some}");
+    assert!(some["changed"].as_u64() < Some(100), "five a second, not all at once: {some}");
     site.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await;
     let seen = ended(site, &json!(id)).await;
     assert_eq!(seen["state"], "cancelled");
     let left = site.client.queues().await.unwrap();
-    assert_eq!(left.iter().map(|one| one.counts.pending).sum::<u64>(), 400);
+    assert!(left.iter().map(|one| one.counts.pending).sum::<u64>() > 400);
 }
 
 async fn a_slip_in_a_filter_is_refused(site: &Site) {

@@ -8,6 +8,7 @@ promises![
     what_happens_after_a_fold_is_added,
     folds_of_one_queue_and_type_add_up,
     an_empty_tally_folds_nothing,
+    times_that_nobody_can_believe_hold_nothing_up,
 ];
 
 async fn fold(lab: &Lab) -> Result<usize, StoreError> {
@@ -72,5 +73,24 @@ async fn folds_of_one_queue_and_type_add_up(lab: Lab) -> Kept {
 async fn an_empty_tally_folds_nothing(lab: Lab) -> Kept {
     assert_eq!(fold(&lab).await?, 0);
     assert_eq!(lab.store.stats().await?.totals, dutiful::Counts::default());
+    Ok(())
+}
+
+async fn times_that_nobody_can_believe_hold_nothing_up(lab: Lab) -> Kept {
+    for _ in 0..2 {
+        let queue = name("believed");
+        let jobs: Vec<_> = (0..3).map(|_| Record { queue: queue.clone(), ..job() }).collect();
+        lab.store.enqueue(jobs).await?;
+        let claimed = lab.claim_all(queue.as_str()).await;
+        let end = |one: &Claimed| Finish {
+            ran: std::time::Duration::MAX,
+            waited: std::time::Duration::MAX,
+            ..one.unstarted(End::Completed(None))
+        };
+        let ends = claimed.iter().map(end).collect();
+        assert_eq!(lab.store.finish(lab.worker, ends).await?, [Held::Yes; 3]);
+        fold(&lab).await?;
+    }
+    assert_eq!(lab.store.stats().await?.totals.completed, 6);
     Ok(())
 }

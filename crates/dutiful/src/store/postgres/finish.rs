@@ -22,6 +22,9 @@ use crate::store::common::stored;
 use crate::store::tally::bucket;
 use crate::store::{DeadReason, End, Finish, Held};
 
+/// A time that nobody can believe counts as a hundred years: a thousand of them fit into the sum of
+/// a batch.
+const LONGEST_US: i64 = 100 * 366 * 24 * 60 * 60 * 1_000_000;
 /// A lease that somebody holds is asked for again after this while …
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 /// … and so often; after that it is a user's transaction, of which nobody knows how long it takes.
@@ -224,8 +227,8 @@ impl<'a> Columns<'a> {
             all.waits.push(wait(one));
             all.ran.push(bucket(one.ran) as i16);
             all.due.push(bucket(one.waited) as i16);
-            all.ran_us.push(micros(one.ran));
-            all.due_us.push(micros(one.waited));
+            all.ran_us.push(micros(one.ran).min(LONGEST_US));
+            all.due_us.push(micros(one.waited).min(LONGEST_US));
             let (class, text) = failure(one).unzip();
             all.class.push(class);
             all.text.push(text);

@@ -47,17 +47,25 @@ BEGIN
         SELECT queue, type, event, sum(n) FILTER (WHERE which = 0),
             array_agg(n::bigint ORDER BY bucket) FILTER (WHERE which = 1),
             array_agg(n::bigint ORDER BY bucket) FILTER (WHERE which = 2),
-            sum(ran_us), sum(waited_us)
+            dutiful.clamped_(sum(ran_us)), dutiful.clamped_(sum(waited_us))
         FROM gathered GROUP BY queue, type, event ORDER BY queue, type, event
         ON CONFLICT (queue, type, event) DO UPDATE SET n = t.n + excluded.n,
             ran = dutiful.added_(t.ran, excluded.ran),
             waited = dutiful.added_(t.waited, excluded.waited),
-            ran_us = coalesce(t.ran_us + excluded.ran_us, t.ran_us, excluded.ran_us),
-            waited_us = coalesce(t.waited_us + excluded.waited_us, t.waited_us, excluded.waited_us)
+            ran_us = dutiful.clamped_(coalesce(t.ran_us::numeric + excluded.ran_us, t.ran_us,
+                excluded.ran_us)),
+            waited_us = dutiful.clamped_(coalesce(t.waited_us::numeric + excluded.waited_us,
+                t.waited_us, excluded.waited_us))
     )
     SELECT count(*) INTO folded FROM gone;
     RETURN folded;
 END $$
+
+-- :function_clamped a sum of times that is too large for its column stays at the largest: a number
+-- that nobody can believe must not hold up the fold, and with it all other chores
+CREATE OR REPLACE FUNCTION dutiful.clamped_(us numeric) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT least(us, 9223372036854775807)::bigint
+$$
 
 -- :function_added adds two histograms, either of which may be missing
 CREATE OR REPLACE FUNCTION dutiful.added_(a bigint[], b bigint[]) RETURNS bigint[]
