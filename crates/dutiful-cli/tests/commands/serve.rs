@@ -10,13 +10,15 @@ use crate::place::{Place, Running, until};
 /// Starts a server; returns it with its address.
 fn serving(place: &Place, listen: &str, log: &str) -> (Running, String) {
     let server = place.start_logged(&["serve", "--listen", listen], log);
-    let address = || {
-        let text = place.read(log)?;
-        let rest = text.split_once("listening on http://")?.1;
-        Some(rest.split_once(' ')?.0.to_owned())
-    };
-    until("the address is told", || address().is_some());
-    (server, address().unwrap())
+    until("the address is told", || told(place, log).is_some());
+    (server, told(place, log).unwrap())
+}
+
+/// Returns the address that a server told.
+fn told(place: &Place, log: &str) -> Option<String> {
+    let text = place.read(log)?;
+    let rest = text.split_once("listening on http://")?.1;
+    Some(rest.split_once(' ')?.0.to_owned())
 }
 
 /// Asks once; returns the code and the body.
@@ -107,6 +109,62 @@ fn a_killed_server_loses_nothing_and_its_workers_go_on() {
     assert_eq!((&totals["completed"], &totals["stalled_total"]), (&json!(50), &json!(0)));
     server.signal("TERM");
     assert_eq!(server.end().code, Some(0));
+}
+
+/// Starts a server on a store that is not of this place.
+fn serving_on(place: &Place, store: &str, log: &str) -> (Running, String) {
+    let args = ["serve", "--listen", "127.0.0.1:0", "--store", store];
+    let server = place.start_logged(&args, log);
+    until("the address is told", || told(place, log).is_some());
+    (server, told(place, log).unwrap())
+}
+
+/// Claims what is there at one server and says at another that it is done; returns how many.
+fn work_off(worker: &str, (here, there): (&str, &str)) -> usize {
+    let claim = json!({ "max": 50, "wait_ms": 200 });
+    let claimed = post(here, &format!("/v1/workers/{worker}/claim"), &claim);
+    let jobs = claimed["jobs"].as_array().unwrap();
+    let end = |job: &Value| json!({ "fence": job["fence"], "outcome": "completed" });
+    let ends: Vec<_> = jobs.iter().map(end).collect();
+    let finish = format!("/v1/workers/{worker}/finish");
+    let written = post(there, &finish, &json!({ "ends": ends }));
+    let done = written["ends"].as_array().unwrap().iter().filter(|one| one["status"] == "done");
+    done.count()
+}
+
+#[test]
+fn of_two_servers_on_one_postgres_either_may_die() {
+    let server = dutiful_fixture::Postgres::shared(dutiful_fixture::Version::System).unwrap();
+    let url = server.fresh_database().unwrap();
+    let place = Place::new();
+    let (mut first, mut a) = serving_on(&place, &url, "log-0");
+    let (mut second, mut b) = serving_on(&place, &url, "log-1");
+    let worker = json!({ "name": "far", "queues": { "default": 50 }, "types": ["task"] });
+    let worker = post(&a, "/v1/workers", &worker)["id"].as_str().unwrap().to_owned();
+    let mut done = 0;
+    for round in 2..4 {
+        let jobs = vec![json!({ "type": "task" }); 40];
+        post(&a, "/v1/jobs/batch", &json!({ "jobs": jobs }));
+        // Whoever leads moves it into the queue when it is due, and one of the two has just died.
+        post(&b, "/v1/jobs", &json!({ "type": "task", "delay_ms": 1000 }));
+        done += work_off(&worker, (&a, &b));
+        first.signal("KILL");
+        first.end();
+        until("all of this round are done by the other one", || {
+            done += work_off(&worker, (&b, &b));
+            done == (round - 1) * 41
+        });
+        (first, a) = serving_on(&place, &url, &format!("log-{round}"));
+        // The next to die is the one that lived.
+        std::mem::swap(&mut first, &mut second);
+        std::mem::swap(&mut a, &mut b);
+    }
+    let totals = get(&a, "/v1/stats")["totals"].clone();
+    assert_eq!((&totals["completed"], &totals["stalled_total"]), (&json!(2 * 41), &json!(0)));
+    for server in [first, second] {
+        server.signal("TERM");
+        assert_eq!(server.end().code, Some(0));
+    }
 }
 
 #[test]
