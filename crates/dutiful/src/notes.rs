@@ -23,18 +23,15 @@ struct Said {
 impl Notes {
     /// Remembers the last word on how far it has come.
     pub(crate) fn progress(&self, percent: u8, note: &str, at: Timestamp) {
-        let note = one_line(note);
-        let note = (!note.is_empty()).then_some(note);
-        self.said().progress = Some(Progress { percent: percent.min(100), note, at });
+        self.said().progress = Some(Progress::new(percent, note, at));
     }
 
     /// Adds a line; of many that nobody has written yet the oldest go.
     pub(crate) fn log(&self, text: &str, at: Timestamp) {
-        let text = one_line(text);
         let mut said = self.said();
         said.lines = said.lines.saturating_add(1);
-        let number = said.lines;
-        said.log.push(LogLine { number, at, text });
+        let line = LogLine::new(said.lines, at, text);
+        said.log.push(line);
         if said.log.len() > 2 * LOG_LINES_MAX as usize {
             said.log.drain(..LOG_LINES_MAX as usize);
         }
@@ -64,6 +61,21 @@ impl Notes {
 
     fn said(&self) -> MutexGuard<'_, Said> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    /// Returns what is kept of it: 100 at most, and the note as one line of a kilobyte at most.
+    pub fn new(percent: u8, note: &str, at: Timestamp) -> Self {
+        let note = one_line(note);
+        Self { percent: percent.min(100), note: (!note.is_empty()).then_some(note), at }
+    }
+}
+
+impl LogLine {
+    /// Returns what is kept of it: one line, a kilobyte at most.
+    pub fn new(number: u32, at: Timestamp, text: &str) -> Self {
+        Self { number, at, text: one_line(text) }
     }
 }
 

@@ -7,9 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use dutiful::store::{Claimed, End, Finish};
-use dutiful::{
-    AttemptOutcome, Client, DeadReason, Delivery, Failure, Fence, Name, Retry, Timestamp, WorkerId,
-};
+use dutiful::{AttemptOutcome, Client, Delivery, Failure, Fence, Retry, Timestamp, WorkerId};
 
 use super::problem::Problem;
 use crate::labels::lock;
@@ -20,19 +18,13 @@ const REMEMBERED_MAX: usize = 50_000;
 /// What an end of an attempt needs beside its fence.
 #[derive(Clone)]
 pub(super) struct Attempt {
-    fence: Fence,
+    /// Its end as it would be if nothing had run.
+    unstarted: Finish,
     worker: WorkerId,
     /// True when it crashed a worker before: of those a worker runs one at a time, so that its
     /// neighbours are not blamed.
     crashed: bool,
-    queue: Name,
-    job_type: Name,
-    failures: u32,
     max_attempts: u32,
-    unique: bool,
-    delivery: Delivery,
-    started_at: Timestamp,
-    waited: Duration,
     /// When it was given out, to tell how long it ran where nobody says.
     given_at: Instant,
     lease: Duration,
@@ -41,55 +33,39 @@ pub(super) struct Attempt {
 
 impl Attempt {
     fn new(worker: WorkerId, job: &Claimed, lease: Duration) -> Self {
-        let given_at = Instant::now();
+        let (given_at, waited) = (Instant::now(), job.claimed_at.since(job.run_at));
         Self {
-            fence: job.fence,
+            unstarted: Finish { waited, ..job.unstarted(End::Released) },
             worker,
             crashed: job.crashes > 0,
-            queue: job.queue.clone(),
-            job_type: job.job_type.clone(),
-            failures: job.failures,
             max_attempts: job.max_attempts,
-            unique: job.unique,
-            delivery: job.delivery,
-            started_at: job.claimed_at,
-            waited: job.claimed_at.since(job.run_at),
             given_at,
             lease,
             leased_until: given_at + lease,
         }
     }
 
+    pub(super) fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
     /// At-most-once jobs have no lease: nobody takes them back, and nothing has to be renewed.
     fn has_lease(&self) -> bool {
-        self.delivery == Delivery::AtLeastOnce
+        self.unstarted.delivery == Delivery::AtLeastOnce
     }
 
     /// Describes its end.
     pub(super) fn finish(&self, ran: Option<Duration>, end: End) -> Finish {
-        Finish {
-            fence: self.fence,
-            queue: self.queue.clone(),
-            job_type: self.job_type.clone(),
-            failures: self.failures,
-            unique: self.unique,
-            delivery: self.delivery,
-            started_at: self.started_at,
-            // It cannot have run for longer than it is out.
-            ran: ran.unwrap_or(Duration::MAX).min(self.given_at.elapsed()),
-            waited: self.waited,
-            end,
-        }
+        // It cannot have run for longer than it is out.
+        let most = self.given_at.elapsed();
+        Finish { ran: ran.map_or(most, |ran| ran.min(most)), end, ..self.unstarted.clone() }
     }
 
-    /// What a failure comes to: another attempt while one is left, else the job is dead.
+    /// What a failure comes to.
     pub(super) fn charge(&self, failure: Failure, wait: Option<Duration>) -> End {
-        let failures = self.failures.saturating_add(1);
-        if failures >= self.max_attempts {
-            return End::Dead(failure, DeadReason::Exhausted);
-        }
-        let wait = wait.unwrap_or_else(|| Retry::DEFAULT.wait(failures, fastrand::f64()));
-        End::Failed(failure, wait.min(dutiful::RETRY_MAX))
+        End::after_failure(failure, self.unstarted.failures, self.max_attempts, |failures| {
+            wait.unwrap_or_else(|| Retry::DEFAULT.wait(failures, fastrand::f64()))
+        })
     }
 }
 
@@ -176,18 +152,23 @@ impl Attempts {
         let began = Timestamp::from_system(std::time::SystemTime::now())
             .map_or(Duration::ZERO, |now| now.since(last.started_at));
         let now = Instant::now();
-        Ok(Some(Attempt {
+        let unstarted = Finish {
             fence,
-            worker: last.worker,
-            crashed: job.crashes > 0,
             queue: job.queue,
             job_type: job.job_type,
             failures: job.failures,
-            max_attempts: job.max_attempts,
             unique: job.unique_key.is_some(),
             delivery: job.delivery,
             started_at: last.started_at,
+            ran: Duration::ZERO,
             waited: Duration::ZERO,
+            end: End::Released,
+        };
+        Ok(Some(Attempt {
+            unstarted,
+            worker: last.worker,
+            crashed: job.crashes > 0,
+            max_attempts: job.max_attempts,
             given_at: now.checked_sub(began).unwrap_or(now),
             lease: Duration::ZERO,
             leased_until: now,

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use dutiful::store::{Held, Note};
-use dutiful::{AttemptOutcome, Fence, LOG_LINES_MAX, LogLine, Progress, WorkerId};
+use dutiful::{Fence, LOG_LINES_MAX, LogLine, Progress, WorkerId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -52,12 +52,8 @@ async fn end(site: &Site, end: EndInput) -> Result<StatusCode, Problem> {
 
 /// Returns who holds an attempt.
 async fn holder(site: &Site, fence: Fence) -> Result<WorkerId, Problem> {
-    let job = site.client().job(fence.id).await?;
-    let attempt = job.and_then(|job| job.attempts.into_iter().next_back());
-    // An at-most-once job stands as finished since its claim, and nothing was heard of it yet.
-    let goes_on = |outcome| matches!(outcome, AttemptOutcome::Running | AttemptOutcome::Unknown);
-    let held = attempt.filter(|last| last.number == fence.attempt && goes_on(last.outcome));
-    held.map(|last| last.worker).ok_or_else(Problem::lease_lost)
+    let attempt = site.attempts().get(site.client(), fence).await?;
+    Ok(attempt.ok_or_else(Problem::lease_lost)?.worker())
 }
 
 /// What the handler returned.
@@ -189,8 +185,8 @@ pub(super) async fn progress(
     if given.percent > 100 {
         return Err(Problem::invalid("percent is not within 0 to 100"));
     }
-    let note = given.note.map(|note| one_line(&note));
-    let progress = Progress { percent: given.percent, note, at: site.now()? };
+    let note = given.note.unwrap_or_default();
+    let progress = Progress::new(given.percent, &note, site.now()?);
     let note = Note { fence: fence.0, progress: Some(progress), checkpoint: None, log: Vec::new() };
     noted(&site, note).await
 }
@@ -226,7 +222,7 @@ pub(super) async fn log(
     let first = last.log.last().map_or(1, |line| line.number.saturating_add(1));
     let at = site.now()?;
     let lines = given.lines.iter().zip(first..);
-    let log = lines.map(|(text, number)| LogLine { number, at, text: one_line(text) }).collect();
+    let log = lines.map(|(text, number)| LogLine::new(number, at, text)).collect();
     noted(&site, Note { fence: fence.0, progress: None, checkpoint: None, log }).await
 }
 
@@ -235,13 +231,4 @@ async fn noted(site: &Site, note: Note) -> Result<StatusCode, Problem> {
         Some(Held::Yes) => Ok(StatusCode::NO_CONTENT),
         _ => Err(Problem::lease_lost()),
     }
-}
-
-/// Cuts text to what is kept of a line, on the boundary of a character.
-fn one_line(text: &str) -> String {
-    let mut end = text.len().min(dutiful::LOG_LINE_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].replace('\0', "\u{FFFD}").replace(['\r', '\n'], " ")
 }

@@ -320,6 +320,24 @@ pub enum End {
     Cancelled,
 }
 
+impl End {
+    /// What a failure comes to: another attempt after a while (24 h at most), or, after so many
+    /// failures, the death of the job. `failures` counts those before, `wait` is asked for the
+    /// time after this one.
+    pub fn after_failure(
+        failure: Failure,
+        failures: u32,
+        max_attempts: u32,
+        wait: impl FnOnce(u32) -> Duration,
+    ) -> Self {
+        let failures = failures.saturating_add(1);
+        if failures >= max_attempts {
+            return Self::Dead(failure, DeadReason::Exhausted);
+        }
+        Self::Failed(failure, wait(failures).min(crate::retry::RETRY_MAX))
+    }
+}
+
 /// Why a job is dead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -132,14 +132,11 @@ fn timed_out(attempt: &Attempt) -> Failure {
 
 /// Charges a failure: a retry while attempts are left, else dead.
 fn charge(attempt: &Attempt, failure: Failure, wait: Option<Duration>, retry: Retry) -> End {
-    let failures = attempt.failures.saturating_add(1);
-    if failures >= attempt.max_attempts {
-        return End::Dead(failure, DeadReason::Exhausted);
-    }
-    // A policy may be the user's own code.
-    let policy = || super::guard::guarded(|| retry.wait(failures, fastrand::f64()));
-    let wait = wait.unwrap_or_else(|| policy().unwrap_or(crate::retry::RETRY_MAX));
-    End::Failed(failure, wait.min(crate::retry::RETRY_MAX))
+    End::after_failure(failure, attempt.failures, attempt.max_attempts, |failures| {
+        // A policy may be the user's own code.
+        let policy = || super::guard::guarded(|| retry.wait(failures, fastrand::f64()));
+        wait.unwrap_or_else(|| policy().unwrap_or(crate::retry::RETRY_MAX))
+    })
 }
 
 /// How the transaction ended in which a handler wrote its completion.
