@@ -40,7 +40,7 @@ async fn asset(extract::Path(path): extract::Path<String>) -> Response {
     file(&path)
 }
 
-/// Files are asked for anew each time and answered by their tag: an upgrade is seen at once.
+/// Nothing is kept by browsers, as the guard says for every answer: an upgrade is seen at once.
 fn file(path: &str) -> Response {
     let Some(found) = Assets::get(path) else {
         return (StatusCode::NOT_FOUND, "There is no such file.\n").into_response();

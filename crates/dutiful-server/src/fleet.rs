@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use dutiful::{QueueInfo, SPREAD_MS, Spread, Stats, TypeTotals, WorkerInfo, WorkerState};
+use dutiful::{Counts, SPREAD_MS, Spread, TypeTotals, WorkerInfo, WorkerState};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::gauges::{Line, signed};
 use crate::labels::{OTHER, PAIRS_MAX, QUEUE_DEFAULT};
 
 /// Most workers that have rows of their own.
@@ -21,19 +22,18 @@ const WORKERS_MAX: usize = 100;
 #[derive(Debug)]
 struct Fleet {
     types: Vec<TypeTotals>,
-    queues: Vec<QueueInfo>,
+    queues: Vec<Line>,
     workers: Vec<WorkerInfo>,
 }
 
 /// Returns the families of the whole fleet.
 pub(crate) fn registry(
     types: Vec<TypeTotals>,
-    stats: &Stats,
+    queues: Vec<Line>,
     workers: Vec<WorkerInfo>,
 ) -> Registry {
     let mut registry = Registry::default();
-    let (types, queues) = (bounded(types), bounded_queues(&stats.queues));
-    registry.register_collector(Box::new(Fleet { types, queues, workers }));
+    registry.register_collector(Box::new(Fleet { types: bounded(types), queues, workers }));
     registry
 }
 
@@ -60,29 +60,6 @@ fn bounded(mut types: Vec<TypeTotals>) -> Vec<TypeTotals> {
     types
 }
 
-/// Leaves so many queues, `default` first; the rest is summed up in one.
-fn bounded_queues(all: &[QueueInfo]) -> Vec<QueueInfo> {
-    let mut queues = all.to_vec();
-    queues.sort_by_key(|one| one.queue.as_str() != QUEUE_DEFAULT);
-    if queues.len() <= PAIRS_MAX {
-        return queues;
-    }
-    let rest = queues.split_off(PAIRS_MAX);
-    let at = queues.iter().position(|one| one.queue.as_str() == OTHER).unwrap_or_else(|| {
-        let name = dutiful::Name::new("queue", OTHER);
-        let queue = name.unwrap_or_else(|_| rest[0].queue.clone());
-        queues.push(QueueInfo {
-            queue,
-            counts: dutiful::Counts::default(),
-            oldest_pending_s: 0.0,
-            paused: false,
-        });
-        queues.len() - 1
-    });
-    rest.iter().for_each(|one| queues[at].counts.add(&one.counts));
-    queues
-}
-
 impl Collector for Fleet {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let help = "Jobs that were stored, by all processes";
@@ -95,27 +72,19 @@ impl Collector for Fleet {
         self.latencies(&mut to)?;
         let help = "Leases that ran out, by all processes";
         let mut family = to.encode_descriptor("jobs_stalled", help, None, MetricType::Counter)?;
-        for (queue, one) in self.by_queue(|one| one.counts.stalled_total) {
-            let counter = ConstCounter::new(one);
-            counter.encode(family.encode_family(&[("queue", queue)])?)?;
+        for line in &self.queues {
+            let counter = ConstCounter::new(line.counts.stalled_total);
+            counter.encode(family.encode_family(&[("queue", &*line.queue)])?)?;
         }
         let help = "Jobs that are due and wait for a worker";
-        self.gauge(&mut to, "queue_depth", help, |one| one.counts.pending)?;
+        self.gauge(&mut to, "queue_depth", help, |counts| counts.pending)?;
         let help = "Dead jobs that wait for a person";
-        self.gauge(&mut to, "dead_letter_queue_size", help, |one| one.counts.dead)?;
+        self.gauge(&mut to, "dead_letter_queue_size", help, |counts| counts.dead)?;
         self.utilization(&mut to)
     }
 }
 
 impl Fleet {
-    /// A number of each queue; `default` is there from the start, for a rate needs its zero.
-    fn by_queue(&self, number: impl Fn(&QueueInfo) -> u64) -> Vec<(&str, u64)> {
-        let has_default = self.queues.iter().any(|one| one.queue.as_str() == QUEUE_DEFAULT);
-        let first = (!has_default).then_some((QUEUE_DEFAULT, 0));
-        let named = self.queues.iter().map(|one| (one.queue.as_str(), number(one)));
-        first.into_iter().chain(named).collect()
-    }
-
     fn counter(
         &self,
         to: &mut DescriptorEncoder<'_>,
@@ -140,12 +109,12 @@ impl Fleet {
         to: &mut DescriptorEncoder<'_>,
         name: &str,
         help: &str,
-        number: impl Fn(&QueueInfo) -> u64,
+        number: impl Fn(&Counts) -> u64,
     ) -> Result<(), fmt::Error> {
         let mut family = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (queue, number) in self.by_queue(number) {
-            let gauge = ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
-            gauge.encode(family.encode_family(&[("queue", queue)])?)?;
+        for line in &self.queues {
+            let gauge = ConstGauge::new(signed(number(&line.counts)));
+            gauge.encode(family.encode_family(&[("queue", &*line.queue)])?)?;
         }
         Ok(())
     }

@@ -19,10 +19,10 @@ type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
 type Seconds = Family<Labels<1>, Gauge<f64, AtomicU64>>;
 
 /// What is shown of one queue.
-#[derive(Clone, Default)]
-struct Line {
-    queue: Arc<str>,
-    counts: Counts,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    pub(crate) queue: Arc<str>,
+    pub(crate) counts: Counts,
     oldest_pending_s: f64,
     paused: bool,
 }
@@ -74,7 +74,7 @@ fn states(counts: &Counts) -> [(&'static str, u64); 5] {
 }
 
 /// The served queues first, there or not; then the others while there is room, the rest summed up.
-fn lines(queues: &[QueueInfo], served: &Served) -> Vec<Line> {
+pub(crate) fn lines(queues: &[QueueInfo], served: &Served) -> Vec<Line> {
     let mut lines: Vec<Line> = served
         .queues()
         .map(|name| match queues.iter().find(|one| one.queue.as_str() == name) {
@@ -112,7 +112,7 @@ fn line(info: &QueueInfo) -> Line {
     }
 }
 
-fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

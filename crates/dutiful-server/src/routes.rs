@@ -15,11 +15,11 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::fleet;
 use crate::health::Phase;
 use crate::listen::is_loopback;
 use crate::look::Look;
 use crate::monitor::Monitor;
+use crate::{fleet, gauges};
 
 /// A scrape waits no longer for the store.
 const SCRAPE_MAX: Duration = Duration::from_secs(5);
@@ -33,26 +33,26 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// What the answers are made from.
 struct Site {
     monitor: Arc<Monitor>,
-    look: Look,
+    look: Arc<Look>,
     /// True where the whole fleet is shown, not only this process.
     fleet: bool,
 }
 
 /// The probes by themselves, as a worker without a server answers them.
 pub(crate) fn router(monitor: Arc<Monitor>, client: Client) -> Router {
-    probes(monitor, client, false)
+    probes(monitor, Arc::new(Look::new(client)), false)
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn(to_loopback_hosts))
 }
 
 /// The probes, whose metrics show what this process does, or also what all on the store did.
-pub(crate) fn probes(monitor: Arc<Monitor>, client: Client, fleet: bool) -> Router {
+pub(crate) fn probes(monitor: Arc<Monitor>, look: Arc<Look>, fleet: bool) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(Site { monitor, look: Look::new(client), fleet }))
+        .with_state(Arc::new(Site { monitor, look, fleet }))
 }
 
 /// Whether the process should go on living. A store that is away is no reason to end it.
@@ -110,7 +110,8 @@ async fn metrics(State(site): State<Arc<Site>>) -> Response {
 async fn whole_fleet(site: &Site, stats: &Stats) -> Option<Registry> {
     let client = site.look.client();
     let (types, workers) = (client.totals().await.ok()?, client.workers().await.ok()?);
-    Some(fleet::registry(types, stats, workers))
+    let queues = gauges::lines(&stats.queues, site.monitor.served());
+    Some(fleet::registry(types, queues, workers))
 }
 
 async fn not_found() -> Response {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 
 use crate::api::{self, Site};
+use crate::look::Look;
 use crate::monitor::Monitor;
 use crate::{assets, routes};
 
@@ -25,11 +26,12 @@ pub fn with_operations<A: Send + Sync + 'static>(worker: Worker<A>) -> Worker<A>
 
 /// Puts the server together. Whoever waits for something is answered when `stopping` is cancelled.
 pub(crate) fn router(client: Client, monitor: Arc<Monitor>, stopping: CancellationToken) -> Router {
-    let (api, description) = api::routes(Site::new(client.clone(), stopping));
+    let look = Arc::new(Look::new(client));
+    let (api, description) = api::routes(Site::new(look.clone(), stopping));
     let whole = api
         .route("/openapi.json", get(json(&description)))
         .merge(assets::router())
-        .merge(routes::probes(monitor, client, true));
+        .merge(routes::probes(monitor, look, true));
     api::guarded(whole)
 }
 

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::Site;
 use super::access::{Allowed, Work};
 use super::fence::FenceText;
-use super::input::{Body, WorkerOf, foreign_type};
+use super::input::{self, Body, WorkerOf, foreign_type};
 use super::problem::Problem;
 use super::view::{DeliveryView, FenceView};
 use super::workers::{JOBS_MAX, NAMES_MAX, WorkerPath, lanes, lease};
@@ -101,10 +101,7 @@ pub(super) async fn claim(
     WorkerOf(worker): WorkerOf,
     Body(given): Body<ClaimInput>,
 ) -> Result<Json<ClaimedJobs>, Problem> {
-    let wait = Duration::from_millis(given.wait_ms);
-    if wait > WAIT_MAX {
-        return Err(Problem::invalid(format!("wait_ms is more than {}", WAIT_MAX.as_millis())));
-    }
+    let wait = input::wait(given.wait_ms, WAIT_MAX)?;
     let (lease, ask) = (lease(given.lease_ms)?, request(&site, worker, given).await?);
     let until = Instant::now() + wait;
     loop {
@@ -189,12 +186,12 @@ async fn request(
     given: ClaimInput,
 ) -> Result<ClaimRequest, Problem> {
     let card = site.card(worker).await?;
-    let queues = given.queues.as_ref().map_or(Ok(card.queues), lanes)?;
+    let queues = given.queues.as_ref().map_or_else(|| Ok(card.queues.clone()), lanes)?;
     let types = match given.types {
         Some(types) => {
             types.iter().map(|name| foreign_type(name)).collect::<Result<HashSet<_>, _>>()?
         }
-        None => card.types.into_iter().map(|one| one.job_type).collect(),
+        None => card.types.iter().map(|one| one.job_type.clone()).collect(),
     };
     if queues.len() > NAMES_MAX || types.len() > NAMES_MAX {
         return Err(Problem::invalid(format!("name at most {NAMES_MAX} queues and types")));

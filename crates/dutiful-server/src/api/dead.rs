@@ -10,15 +10,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
 use super::access::{Allowed, Read};
+use super::filter::FilterInput;
 use super::input::Query;
 use super::problem::Problem;
 use super::view::NameView;
 
-/// Dead jobs that are looked at, newest first; where there are more, the answer says so.
-const EXAMINED_MAX: usize = 20_000;
-/// Jobs read at once.
-const PAGE: usize = 1000;
-/// Pages that are read: with a filter a page examines many jobs and finds few.
+/// Pages of dead jobs that are looked at, newest first: 20,000 jobs, or fewer with a filter, for
+/// which a page examines many and finds few. Where there are more, the answer says so.
 const PAGES_MAX: usize = 20;
 /// Most groups in an answer.
 const GROUPS_MAX: usize = 200;
@@ -76,22 +74,20 @@ pub(super) async fn groups(
     State(site): State<Site>,
     Query(asked): Query<GroupsInput>,
 ) -> Result<Json<DeadGroups>, Problem> {
-    let queue = asked.queue.as_deref().map(|name| Name::new("queue", name)).transpose()?;
-    let job_type = asked.job_type.as_deref().map(|name| Name::new("type", name)).transpose()?;
+    let GroupsInput { queue, job_type } = asked;
     let state = Some(JobState::Dead);
-    let mut filter = Filter { state, queue, job_type, limit: Some(PAGE), ..Filter::default() };
-    let (mut groups, mut examined, mut pages) = (HashMap::new(), 0, 0);
-    let complete = loop {
+    let dead = FilterInput { state, queue, job_type, ..FilterInput::default() };
+    let mut filter = Filter { limit: Some(dutiful::PAGE_MAX), ..dead.chosen()?.filter };
+    let (mut groups, mut complete) = (HashMap::new(), false);
+    for _ in 0..PAGES_MAX {
         let page = site.client().jobs(filter.clone()).await?;
-        examined += page.jobs.len();
-        pages += 1;
         page.jobs.into_iter().for_each(|job| count(&mut groups, job));
-        match page.next {
-            None => break true,
-            Some(_) if examined >= EXAMINED_MAX || pages >= PAGES_MAX => break false,
-            next => filter.before = next,
+        filter.before = page.next;
+        complete = page.next.is_none();
+        if complete {
+            break;
         }
-    };
+    }
     let mut groups: Vec<DeadGroup> = groups.into_values().collect();
     groups.sort_by_key(|one| (std::cmp::Reverse(one.count), one.fingerprint.clone()));
     groups.truncate(GROUPS_MAX);
@@ -99,10 +95,8 @@ pub(super) async fn groups(
 }
 
 fn count(groups: &mut HashMap<String, DeadGroup>, job: JobInfo) {
-    let fingerprint = fingerprint(&job);
     let died = job.finished_at.unwrap_or(job.created_at);
-    let (class, message) = cause(&job);
-    let (class, message) = (class.to_owned(), normalised(message));
+    let Cause { class, message, fingerprint } = Cause::of(&job);
     let group = groups.entry(fingerprint.clone()).or_insert_with(|| DeadGroup {
         fingerprint,
         job_type: job.job_type,
@@ -120,23 +114,30 @@ fn count(groups: &mut HashMap<String, DeadGroup>, job: JobInfo) {
     group.last_at = group.last_at.max(died);
 }
 
-fn cause(job: &JobInfo) -> (&str, &str) {
-    job.last_error.as_ref().map_or(("", ""), |error| (&error.class, &error.message))
+/// What a job died of, as jobs that died of the same have it in common.
+struct Cause {
+    class: String,
+    message: String,
+    fingerprint: String,
+}
+
+impl Cause {
+    fn of(job: &JobInfo) -> Self {
+        let error = job.last_error.as_ref();
+        let class = error.map_or_else(String::new, |error| error.class.clone());
+        let message = error.map_or_else(String::new, |error| normalised(&error.message));
+        // FNV-1a; not for secrets.
+        let text = format!("{}\n{class}\n{message}", job.job_type);
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self { class, message, fingerprint: format!("{hash:016x}") }
+    }
 }
 
 /// Says whether a job died of what the fingerprint stands for.
 pub(super) fn has(job: &JobInfo, wanted: &str) -> bool {
-    job.state == JobState::Dead && fingerprint(job) == wanted
-}
-
-/// What jobs that died of the same have in common (FNV-1a; not for secrets).
-fn fingerprint(job: &JobInfo) -> String {
-    let (class, message) = cause(job);
-    let text = format!("{}\n{class}\n{}", job.job_type, normalised(message));
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+    job.state == JobState::Dead && Cause::of(job).fingerprint == wanted
 }
 
 /// The first line of a message without what differs from job to job: words with digits in them

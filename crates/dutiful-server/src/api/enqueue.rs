@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::Site;
 use super::access::{Allowed, Enqueue};
-use super::input::{Body, foreign_type};
+use super::input::{Body, at_most, foreign_type};
 use super::problem::Problem;
 use super::view::{DeliveryView, EnqueueOutcomeView, NameView, TextView};
 
@@ -164,11 +164,7 @@ pub(super) async fn enqueue_batch(
     headers: HeaderMap,
     Body(batch): Body<BatchInput>,
 ) -> Result<Json<BatchEnqueued>, Problem> {
-    if batch.jobs.len() > BATCH_MAX {
-        let given = batch.jobs.len();
-        let detail = format!("a batch has {given} jobs and the limit is {BATCH_MAX}; send several");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
-    }
+    at_most(batch.jobs.len(), BATCH_MAX, "jobs")?;
     let trace_parent = trace_parent(&headers);
     let jobs =
         batch.jobs.into_iter().enumerate().map(|(at, job)| {

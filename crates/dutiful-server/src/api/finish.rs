@@ -14,10 +14,10 @@ use super::access::{Allowed, Work};
 use super::attempts::Attempt;
 use super::enqueue::millis;
 use super::fence::FenceText;
-use super::input::{Body, WorkerOf};
+use super::input::{Body, WorkerOf, at_most};
 use super::problem::Problem;
 use super::view::FenceView;
-use super::workers::{WorkerPath, at_most};
+use super::workers::{JOBS_MAX, WorkerPath};
 
 /// How attempts ended.
 #[derive(Deserialize, ToSchema)]
@@ -179,7 +179,7 @@ pub(super) async fn finish(
     WorkerOf(worker): WorkerOf,
     Body(given): Body<FinishInput>,
 ) -> Result<Json<Ends>, Problem> {
-    at_most(given.ends.len(), "ends")?;
+    at_most(given.ends.len(), JOBS_MAX, "ends")?;
     let written = write(&site, worker, &given.ends).await?;
     let view = |(one, (status, state)): (&EndInput, (Status, _))| EndView {
         fence: one.fence,

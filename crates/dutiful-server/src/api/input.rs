@@ -1,6 +1,8 @@
 //! What is read from a request: JSON bodies, queries and names in paths, each refused with a
 //! problem that says what is wrong.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query as AxumQuery, Request};
@@ -69,6 +71,24 @@ pub(crate) fn foreign_type(name: &str) -> Result<Name, Problem> {
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
     }
     Ok(Name::new("type", name)?)
+}
+
+/// Refuses more than so many of something in one request.
+pub(crate) fn at_most(given: usize, most: usize, what: &str) -> Result<(), Problem> {
+    if given <= most {
+        return Ok(());
+    }
+    let detail = format!("{given} {what} are given and the limit is {most}; send several requests");
+    Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail))
+}
+
+/// Reads for how long a request may wait.
+pub(crate) fn wait(ms: u64, most: Duration) -> Result<Duration, Problem> {
+    let wait = Duration::from_millis(ms);
+    if wait <= most {
+        return Ok(wait);
+    }
+    Err(Problem::invalid(format!("wait_ms is more than {}", most.as_millis())))
 }
 
 /// The query of a URL.

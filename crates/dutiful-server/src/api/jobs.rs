@@ -14,7 +14,7 @@ use super::Site;
 use super::access::{Allowed, Operate, Read};
 use super::enqueue::{millis, named};
 use super::filter::{Chosen, FilterInput};
-use super::input::{Body, Id, Query};
+use super::input::{self, Body, Id, Query, at_most};
 use super::problem::Problem;
 use super::view::{FailureView, IdView, JobView, NameView, StateView};
 
@@ -168,19 +168,16 @@ pub(super) async fn result(
     Id(id): Id,
     Query(wait): Query<WaitInput>,
 ) -> Result<(StatusCode, Json<ResultView>), Problem> {
-    let wait = Duration::from_millis(wait.wait_ms);
-    if wait > WAIT_MAX {
-        return Err(Problem::invalid(format!("wait_ms is more than {}", WAIT_MAX.as_millis())));
-    }
+    let wait = input::wait(wait.wait_ms, WAIT_MAX)?;
     let ended = tokio::select! {
-        ended = site.client().result(id).timeout(wait) => ended,
-        () = site.stopping() => site.client().result(id).timeout(Duration::ZERO).await,
+        ended = site.client().result(id).timeout(wait) => Some(ended),
+        () = site.stopping() => None,
     };
     let ended = match ended {
-        Err(Error::NotEnded { .. }) => {
-            site.client().store().result(vec![id]).await?.pop().flatten()
+        None | Some(Err(Error::NotEnded { .. })) => {
+            site.store().result(vec![id]).await?.pop().flatten()
         }
-        ended => Some(ended?),
+        Some(ended) => Some(ended?),
     };
     let JobResult { id, state, result, error } = ended.ok_or(Error::NotFound(id))?;
     let status = if state.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -359,10 +356,7 @@ pub(super) async fn change_many(
     State(site): State<Site>,
     Body(asked): Body<ChangeInput>,
 ) -> Result<Json<Changes>, Problem> {
-    if asked.ids.len() > CHANGE_MAX {
-        let detail = format!("{} ids are given and the limit is {CHANGE_MAX}", asked.ids.len());
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
-    }
+    at_most(asked.ids.len(), CHANGE_MAX, "ids")?;
     let ids = asked.ids.iter().map(|id| id.parse()).collect::<Result<Vec<JobId>, _>>()?;
     let changes = site.client().change_many(asked.verb.verb(), ids).await?;
     let changes = changes.into_iter().map(|(id, change)| ChangeOfOne { id, change }).collect();

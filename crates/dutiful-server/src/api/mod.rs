@@ -53,9 +53,9 @@ const CARDS_MAX: usize = 10_000;
 pub(crate) struct Site(Arc<Inner>);
 
 struct Inner {
-    look: Look,
+    look: Arc<Look>,
     attempts: Attempts,
-    cards: Mutex<HashMap<WorkerId, WorkerCard>>,
+    cards: Mutex<HashMap<WorkerId, Arc<WorkerCard>>>,
     /// Whose turn it is to number lines of a log.
     logging: tokio::sync::Mutex<()>,
     /// Whose turn it is to look at the store's health, which may read much of it.
@@ -64,10 +64,9 @@ struct Inner {
 }
 
 impl Site {
-    pub(crate) fn new(client: Client, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(look: Arc<Look>, stopping: CancellationToken) -> Self {
         let (attempts, cards) = (Attempts::default(), Mutex::default());
         let (logging, looking) = Default::default();
-        let look = Look::new(client);
         Self(Arc::new(Inner { look, attempts, cards, logging, looking, stopping }))
     }
 
@@ -110,7 +109,7 @@ impl Site {
         self.0.looking.lock().await
     }
 
-    fn know(&self, card: WorkerCard) {
+    fn know(&self, card: Arc<WorkerCard>) {
         let mut cards = lock(&self.0.cards);
         if cards.len() >= CARDS_MAX {
             cards.clear();
@@ -123,7 +122,7 @@ impl Site {
     }
 
     /// Returns what a worker registered, here or at another server.
-    async fn card(&self, worker: WorkerId) -> Result<WorkerCard, Problem> {
+    async fn card(&self, worker: WorkerId) -> Result<Arc<WorkerCard>, Problem> {
         if let Some(card) = lock(&self.0.cards).get(&worker) {
             return Ok(card.clone());
         }
@@ -133,14 +132,14 @@ impl Site {
         let unknown =
             || Problem::not_found("no worker has this id; register with POST /v1/workers");
         let info = found.ok_or_else(unknown)?;
-        let card = WorkerCard {
+        let card = Arc::new(WorkerCard {
             worker,
             name: info.name,
             pid: info.pid,
             queues: info.queues.into_iter().collect(),
             types: info.types.into_iter().map(TypeDefaults::unknown).collect(),
             quiet: info.quiet,
-        };
+        });
         self.know(card.clone());
         Ok(card)
     }

@@ -7,8 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use dutiful::{
-    Change, Context, Error, HandlerError, Job, JobId, JobInfo, Retry, State as JobState, Timestamp,
-    Worker,
+    Change, Context, Error, HandlerError, Job, JobId, JobInfo, Retry, State as JobState, Worker,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -142,18 +141,13 @@ pub(super) async fn start(
     let mut filter = given.filter;
     // What comes in later was not meant.
     if filter.until.is_none() {
-        filter.until = Some(rfc3339(site.now()?)?);
+        filter.until = Some(site.now()?.to_string());
     }
     let (expected, _) = count(&site, &filter).await?;
     let job = Bulk { verb: given.verb, filter, per_second: given.per_second, expected };
     let id = site.client().enqueue(job).await?.id;
     let started = site.client().job(id).await?.ok_or(Error::NotFound(id))?;
     Ok((StatusCode::ACCEPTED, Json(describe(started)?)))
-}
-
-fn rfc3339(at: Timestamp) -> Result<String, Problem> {
-    let text = serde_json::to_value(at).ok().and_then(|value| value.as_str().map(str::to_owned));
-    text.ok_or_else(|| Problem::invalid("the clock of this machine shows no time"))
 }
 
 /// Show how far an operation has come. It is a job: cancel it as one.

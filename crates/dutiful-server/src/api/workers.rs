@@ -1,6 +1,7 @@
 //! Workers of other languages: they register, say that they live, renew their leases, and leave.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -15,7 +16,7 @@ use super::Site;
 use super::access::{Allowed, Read, Work};
 use super::enqueue::millis;
 use super::fence::FenceText;
-use super::input::{Body, WorkerOf, foreign_type};
+use super::input::{Body, WorkerOf, at_most, foreign_type};
 use super::problem::Problem;
 use super::view::{DeliveryView, FenceView, WorkerView};
 
@@ -29,6 +30,7 @@ pub(super) const JOBS_MAX: usize = 1000;
 const LEASE: Duration = Duration::from_secs(30);
 const LEASE_MIN: Duration = Duration::from_secs(1);
 const LEASE_MAX: Duration = Duration::from_secs(3600);
+
 /// Workers on record.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Workers {
@@ -156,7 +158,7 @@ pub(super) async fn register(
     };
     let id = card.worker;
     site.store().register(card.clone()).await?;
-    site.know(card);
+    site.know(Arc::new(card));
     let (lease_ms, beat_ms) = (LEASE.as_millis() as u64, LEASE.as_millis() as u64 / 3);
     let registered = Registered { id: id.0.to_string(), lease_ms, beat_ms };
     Ok((StatusCode::CREATED, Json(registered)))
@@ -235,7 +237,7 @@ pub(super) async fn extend(
     WorkerOf(worker): WorkerOf,
     Body(given): Body<ExtendInput>,
 ) -> Result<Json<Leases>, Problem> {
-    at_most(given.fences.len(), "fences")?;
+    at_most(given.fences.len(), JOBS_MAX, "fences")?;
     let fences: Vec<_> = given.fences.iter().map(|one| one.0).collect();
     let beats = renew(&site, worker, &fences, given.lease_ms).await?;
     let view = |(fence, beat): (FenceText, Beat)| LeaseView {
@@ -276,12 +278,4 @@ pub(super) async fn renew(
         site.attempts().renewed(&these, lease);
     }
     Ok(beats)
-}
-
-pub(super) fn at_most(given: usize, what: &str) -> Result<(), Problem> {
-    if given <= JOBS_MAX {
-        return Ok(());
-    }
-    let detail = format!("{given} {what} are given and the limit is {JOBS_MAX}");
-    Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail))
 }
