@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dutiful::{Client, Observer};
-use dutiful_server::{ListenError, Listening, Monitor, STUCK_AFTER, Served};
+use dutiful_server::{ListenError, Listening, Monitor, Options, STUCK_AFTER, Served};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -57,10 +57,11 @@ impl Probes {
     }
 
     /// Begins to answer as a whole server.
-    pub(crate) fn answer_all(self, client: &Client) -> Answering {
+    pub(crate) fn answer_all(self, client: &Client, options: Options) -> Answering {
         let (over, until_over) = end();
         let (address, monitor) = (self.listening.address(), self.monitor);
-        let serving = self.listening.serve_all(monitor.clone(), client.clone(), until_over);
+        let serving =
+            self.listening.serve_all(monitor.clone(), client.clone(), options, until_over);
         Answering { address, monitor, over, serving: tokio::spawn(serving) }
     }
 }

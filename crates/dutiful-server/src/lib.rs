@@ -47,10 +47,13 @@ mod labels;
 mod listen;
 mod look;
 mod monitor;
+mod options;
 mod routes;
 mod rows;
 mod serve;
+mod shelf;
 
 pub use listen::{ListenError, Listening};
 pub use monitor::{Monitor, STUCK_AFTER, Served};
+pub use options::{AccessOptions, Options, ProxyOptions};
 pub use serve::{OWN_QUEUE, with_operations};

@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::monitor::Monitor;
+use crate::options::Options;
 use crate::{routes, serve};
 
 /// Most connections at a time, to the probes and to a server; more wait in the system's queue.
@@ -106,10 +107,11 @@ impl Listening {
         self,
         monitor: Arc<Monitor>,
         client: Client,
+        options: Options,
         stop: impl Future<Output = ()> + Send + 'static,
     ) {
         let stopping = CancellationToken::new();
-        let router = serve::router(client, monitor, stopping.clone());
+        let router = serve::router(client, monitor, options, stopping.clone());
         let limits = Limits { connections: CONNECTIONS_MAX, idle: IDLE_MAX };
         let stop = async move {
             stop.await;

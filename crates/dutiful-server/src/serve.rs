@@ -13,6 +13,7 @@ use utoipa::openapi::OpenApi;
 use crate::api::{self, Site};
 use crate::look::Look;
 use crate::monitor::Monitor;
+use crate::options::Options;
 use crate::{assets, routes};
 
 /// The queue of the server's own jobs, which [`with_operations`] works on.
@@ -25,9 +26,14 @@ pub fn with_operations<A: Send + Sync + 'static>(worker: Worker<A>) -> Worker<A>
 }
 
 /// Puts the server together. Whoever waits for something is answered when `stopping` is cancelled.
-pub(crate) fn router(client: Client, monitor: Arc<Monitor>, stopping: CancellationToken) -> Router {
+pub(crate) fn router(
+    client: Client,
+    monitor: Arc<Monitor>,
+    options: Options,
+    stopping: CancellationToken,
+) -> Router {
     let look = Arc::new(Look::new(client));
-    let (api, description) = api::routes(Site::new(look.clone(), stopping));
+    let (api, description) = api::routes(Site::new(look.clone(), options, stopping));
     let whole = api
         .route("/openapi.json", get(json(&description)))
         .merge(assets::router())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dutiful::{Client, Worker};
 use dutiful_fixture::{Postgres, Version};
-use dutiful_server::{Listening, Monitor, Served, with_operations};
+use dutiful_server::{Listening, Monitor, Options, Served, with_operations};
 
 /// What is checked of each answer. That all which fits a schema is taken is not: "either this or
 /// that" is said in the sentence of the refusal.
@@ -32,7 +32,12 @@ async fn ask(url: &str) -> String {
     let address = listening.address();
     let worker = with_operations(Worker::new(&client, ()));
     let working = tokio::spawn(worker.run());
-    let serving = tokio::spawn(listening.serve_all(monitor, client, std::future::pending()));
+    let serving = tokio::spawn(listening.serve_all(
+        monitor,
+        client,
+        Options::default(),
+        std::future::pending(),
+    ));
     let folder = tool();
     let asked = tokio::task::spawn_blocking(move || {
         std::process::Command::new("python3")

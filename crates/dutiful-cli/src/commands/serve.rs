@@ -4,6 +4,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use dutiful_server::Options;
+
 use crate::failure::Answer;
 use crate::handlers::{self, Wishes};
 use crate::probes::Probes;
@@ -57,7 +59,7 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     let wishes = Wishes { grace: args.grace, ..Wishes::default() };
     let worker = handlers::worker(&client, &wishes, &settings, checked, &queues, &keeper);
     let worker = dutiful_server::with_operations(worker.observer(observer));
-    let answering = listening.answer_all(&client);
+    let answering = listening.answer_all(&client, Options::default());
     answering.monitor.watch(worker.handle());
     let quiet = tokio::spawn(dutiful::quiet_signals(worker.handle()));
     let told = async {

@@ -37,6 +37,7 @@ use self::attempts::Attempts;
 use self::problem::Problem;
 use crate::labels::lock;
 use crate::look::Look;
+use crate::options::Options;
 
 pub(crate) use self::guard::guarded;
 
@@ -54,6 +55,7 @@ pub(crate) struct Site(Arc<Inner>);
 
 struct Inner {
     look: Arc<Look>,
+    options: Options,
     attempts: Attempts,
     cards: Mutex<HashMap<WorkerId, Arc<WorkerCard>>>,
     /// Whose turn it is to number lines of a log.
@@ -64,10 +66,10 @@ struct Inner {
 }
 
 impl Site {
-    pub(crate) fn new(look: Arc<Look>, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(look: Arc<Look>, options: Options, stopping: CancellationToken) -> Self {
         let (attempts, cards) = (Attempts::default(), Mutex::default());
         let (logging, looking) = Default::default();
-        Self(Arc::new(Inner { look, attempts, cards, logging, looking, stopping }))
+        Self(Arc::new(Inner { look, options, attempts, cards, logging, looking, stopping }))
     }
 
     fn client(&self) -> &Client {

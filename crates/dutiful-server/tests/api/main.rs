@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use dutiful::{Client, Worker};
 use dutiful_fixture::{Postgres, Version};
-use dutiful_server::{Listening, Monitor, OWN_QUEUE, Served, with_operations};
+use dutiful_server::{Listening, Monitor, OWN_QUEUE, Options, Served, with_operations};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -52,8 +52,9 @@ impl Site {
         let client = client.connect(url).await.unwrap();
         let listening = Listening::on("127.0.0.1:0").await.unwrap();
         let address = listening.address();
+        let options = Options::default();
         let (over, until_over) = oneshot::channel();
-        let serving = listening.serve_all(monitor.clone(), client.clone(), async move {
+        let serving = listening.serve_all(monitor.clone(), client.clone(), options, async move {
             let _ = until_over.await;
         });
         let worker = with_operations(Worker::new(&client, ()).lease(Duration::from_secs(3)));

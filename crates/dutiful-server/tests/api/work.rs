@@ -209,8 +209,8 @@ async fn an_end_needs_no_memory_of_the_server(site: &Site) {
     let monitor = std::sync::Arc::new(dutiful_server::Monitor::new(Default::default()));
     let listening = dutiful_server::Listening::on("127.0.0.1:0").await.unwrap();
     let (over, until_over) = tokio::sync::oneshot::channel::<()>();
-    let address = listening.address();
-    let answering = tokio::spawn(listening.serve_all(monitor, site.client.clone(), async move {
+    let (address, client, options) = (listening.address(), site.client.clone(), Default::default());
+    let answering = tokio::spawn(listening.serve_all(monitor, client, options, async move {
         let _ = until_over.await;
     }));
     let (here, there) = (site.address, address);

@@ -25,6 +25,7 @@ mod chores;
 )]
 mod common;
 pub(crate) mod connect;
+mod kept;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
@@ -33,6 +34,7 @@ pub mod sqlite;
 pub(crate) mod tally;
 
 pub use chores::{Leadership, Promoted, RescueRequest, Rescued, Retention};
+pub use kept::{Keep, KeepWhen, KeptItem, KeptRange};
 
 /// The answer of a verb: boxed, so that `dyn Store` works.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -144,6 +146,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Stores the result of a remembered effect, if the fence still holds; `None` forgets it.
     fn once_store(&self, key: String, fence: Fence, result: Option<Vec<u8>>) -> Reply<'_, Held>;
+
+    /// Keeps something beside the jobs, or forgets it, if what is there is as asked; returns its new
+    /// version, or `None` when it was not and nothing changed.
+    fn keep(&self, ask: Keep) -> Reply<'_, Option<i64>>;
+
+    /// Returns what is kept in a range of keys.
+    fn kept(&self, range: KeptRange) -> Reply<'_, Vec<KeptItem>>;
 
     /// Waits until the bell rang more often than `heard` and returns how often it rang: something
     /// may have become claimable since. A hint, never a promise; the first answer is at least 1.

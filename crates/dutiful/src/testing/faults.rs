@@ -17,8 +17,8 @@ use crate::inspect::{
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
     Beat, Change, ClaimRequest, Claimed, End, Enqueued, Facts, Finish, HeartbeatRequest, Held,
-    Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply, RescueRequest, Rescued,
-    Retention, Store, WorkerCard,
+    Keep, KeptItem, KeptRange, Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply,
+    RescueRequest, Rescued, Retention, Store, WorkerCard,
 };
 
 /// Faults of a store that happen when they are asked for. A [`super::Lab`] has them; around a store
@@ -257,6 +257,8 @@ verbs! {
     fold(term: i64) -> usize;
     once(ask: OnceRequest) -> Once;
     once_store(key: String, fence: Fence, result: Option<Vec<u8>>) -> Held;
+    keep(ask: Keep) -> Option<i64>;
+    kept(range: KeptRange) -> Vec<KeptItem>;
     migrate(version: Option<i64>) -> Migrated;
     close() -> ();
 }

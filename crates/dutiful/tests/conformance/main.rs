@@ -37,6 +37,8 @@ mod fold;
 mod heartbeat;
 mod held;
 mod history;
+mod keep;
+mod kept;
 mod lead;
 mod leave;
 mod list;

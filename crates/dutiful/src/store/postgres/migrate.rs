@@ -21,6 +21,7 @@ pub(crate) type Versions = &'static [(&'static str, &'static str)];
 const VERSIONS: Versions = &[
     (include_str!("migrations/0001_up.sql"), include_str!("migrations/0001_down.sql")),
     (include_str!("migrations/0002_up.sql"), include_str!("migrations/0002_down.sql")),
+    (include_str!("migrations/0003_up.sql"), include_str!("migrations/0003_down.sql")),
 ];
 
 /// What the owner of the database grants to whom.

@@ -14,6 +14,7 @@ mod floors;
 mod flush;
 mod gather;
 mod json;
+mod kept;
 mod list;
 mod look;
 mod migrate;

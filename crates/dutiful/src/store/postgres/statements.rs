@@ -39,6 +39,8 @@ verbs![
     "fold",
     "heartbeat",
     "held",
+    "keep",
+    "kept",
     "lead",
     "leave",
     "list",

@@ -15,9 +15,9 @@ use crate::inspect::{
 };
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
-    Beat, Change, ClaimRequest, Claimed, Enqueued, Facts, Finish, HeartbeatRequest, Held,
-    Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply, RescueRequest, Rescued,
-    Retention, Store, WorkerCard,
+    Beat, Change, ClaimRequest, Claimed, Enqueued, Facts, Finish, HeartbeatRequest, Held, Keep,
+    KeptItem, KeptRange, Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply,
+    RescueRequest, Rescued, Retention, Store, WorkerCard,
 };
 
 impl Store for PostgresStore {
@@ -174,6 +174,14 @@ impl Store for PostgresStore {
 
     fn once_store(&self, key: String, fence: Fence, result: Option<Vec<u8>>) -> Reply<'_, Held> {
         self.run(move |db| async move { db.once_store(&key, fence, result.as_deref()).await })
+    }
+
+    fn keep(&self, ask: Keep) -> Reply<'_, Option<i64>> {
+        self.run(move |db| async move { db.keep(&ask).await })
+    }
+
+    fn kept(&self, range: KeptRange) -> Reply<'_, Vec<KeptItem>> {
+        self.run(move |db| async move { db.kept(&range).await })
     }
 
     fn doorbell(&self, heard: u64) -> Pin<Box<dyn Future<Output = u64> + Send + '_>> {

@@ -10,6 +10,7 @@ use crate::store::Migrated;
 const VERSIONS: &[(&str, &str)] = &[
     (include_str!("migrations/0001_up.sql"), include_str!("migrations/0001_down.sql")),
     (include_str!("migrations/0002_up.sql"), include_str!("migrations/0002_down.sql")),
+    (include_str!("migrations/0003_up.sql"), include_str!("migrations/0003_down.sql")),
 ];
 
 /// The newest version that this program knows.

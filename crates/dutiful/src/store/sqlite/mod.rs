@@ -11,6 +11,7 @@ mod enqueue;
 mod errors;
 mod finish;
 mod inbox;
+mod kept;
 mod list;
 mod look;
 mod migrate;

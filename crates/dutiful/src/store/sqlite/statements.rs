@@ -30,6 +30,8 @@ verbs![
     "fold",
     "heartbeat",
     "held",
+    "keep",
+    "kept",
     "lead",
     "leave",
     "list",

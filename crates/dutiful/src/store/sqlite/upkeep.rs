@@ -318,6 +318,7 @@ pub(super) fn prune(
         }
     }
     gone += prepare(txn.conn, "prune", "once")?.execute(params![txn.now.us(), PRUNE_ROWS])?;
+    gone += prepare(txn.conn, "prune", "kept")?.execute(params![txn.now.us(), PRUNE_ROWS])?;
     let silent = txn.now.minus(keep.completed.max(keep.dead)).us();
     gone += prepare(txn.conn, "prune", "workers")?.execute(params![silent])?;
     Ok(gone)

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::writer::{Txn, lock};
 use super::{
-    SqliteStore, Trouble, backup, change, claim, close, count, doctor, enqueue, finish, list, look,
-    migrate, note, operate, presence, silence, upkeep,
+    SqliteStore, Trouble, backup, change, claim, close, count, doctor, enqueue, finish, kept, list,
+    look, migrate, note, operate, presence, silence, upkeep,
 };
 use crate::clock::Timestamp;
 use crate::error::StoreError;
@@ -19,9 +19,9 @@ use crate::inspect::{
 };
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
-    Beat, Change, ClaimRequest, Claimed, Enqueued, Facts, Finish, HeartbeatRequest, Held,
-    Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply, RescueRequest, Rescued,
-    Retention, Store, WorkerCard,
+    Beat, Change, ClaimRequest, Claimed, Enqueued, Facts, Finish, HeartbeatRequest, Held, Keep,
+    KeptItem, KeptRange, Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply,
+    RescueRequest, Rescued, Retention, Store, WorkerCard,
 };
 
 impl SqliteStore {
@@ -215,6 +215,14 @@ impl Store for SqliteStore {
 
     fn once_store(&self, key: String, fence: Fence, result: Option<Vec<u8>>) -> Reply<'_, Held> {
         self.write(1, move |txn| presence::once_store(txn, &key, fence, result.as_deref()))
+    }
+
+    fn keep(&self, ask: Keep) -> Reply<'_, Option<i64>> {
+        self.write(1, move |txn| kept::keep(txn, &ask))
+    }
+
+    fn kept(&self, range: KeptRange) -> Reply<'_, Vec<KeptItem>> {
+        self.read(move |conn, now| kept::kept(conn, &range, now))
     }
 
     fn doorbell(&self, heard: u64) -> Pin<Box<dyn Future<Output = u64> + Send + '_>> {

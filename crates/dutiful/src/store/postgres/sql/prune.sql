@@ -61,6 +61,12 @@ BEGIN
         LIMIT at_most FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS n = ROW_COUNT;
     gone := gone + n;
+    DELETE FROM dutiful.kept k USING (
+        SELECT o.shelf, o.key FROM dutiful.kept o WHERE o.until < now ORDER BY o.until
+        LIMIT at_most FOR UPDATE SKIP LOCKED) old
+    WHERE k.shelf = old.shelf AND k.key = old.key;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    gone := gone + n;
     DELETE FROM dutiful.worker WHERE id = ANY (ARRAY (
         SELECT w.id FROM dutiful.worker w WHERE w.beat_at < now - greatest(done_us, dead_us) * us
         ORDER BY w.id FOR UPDATE SKIP LOCKED));

@@ -20,5 +20,9 @@ SELECT 1 FROM dutiful_dead WHERE id = ?1 AND finished_at < ?2
 DELETE FROM dutiful_once WHERE key IN
     (SELECT key FROM dutiful_once WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)
 
+-- :kept ?1 now, ?2 at most
+DELETE FROM dutiful_kept WHERE (shelf, key) IN
+    (SELECT shelf, key FROM dutiful_kept WHERE until < ?1 ORDER BY until LIMIT ?2)
+
 -- :workers ?1 silent since
 DELETE FROM dutiful_worker WHERE beat_at < ?1
