@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::commands::{
-    backup, completions, dead, doctor, enqueue, jobs, migrate, queues, restore, serve, stats, work,
-    workers,
+    backup, completions, dead, doctor, enqueue, jobs, migrate, password, queues, restore, serve,
+    stats, tokens, work, workers,
 };
 use crate::failure::Failure;
 use crate::settings::Global;
@@ -45,6 +45,11 @@ pub(crate) enum Command {
     /// List workers, what they serve and whether they are heard of
     #[command(subcommand)]
     Workers(workers::Command),
+    /// Make, list and revoke tokens for the HTTP API
+    #[command(subcommand)]
+    Tokens(tokens::Command),
+    /// Print the hash of an operators' password for dutiful.toml
+    Password(password::Args),
     /// Count jobs by state and queue
     Stats(stats::Args),
     /// Look for what is wrong with the store, its place and its workers

@@ -8,6 +8,7 @@ use dutiful::{ATTEMPTS_MAX, Delivery, InvalidJob, Name, PRIORITY_MAX, TIMEOUT_MA
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use crate::access::{RedactConfig, ServeConfig};
 use crate::failure::Failure;
 use crate::input;
 
@@ -28,6 +29,12 @@ pub(crate) struct Config {
     /// The queues that `dutiful work` serves, beside those of its handlers.
     #[serde(default)]
     pub(crate) queues: BTreeMap<String, QueueConfig>,
+    /// Where `dutiful serve` listens, and who may do what there.
+    #[serde(default)]
+    pub(crate) serve: ServeConfig,
+    /// Fields of payloads that are hidden, by type.
+    #[serde(default)]
+    pub(crate) redact: RedactConfig,
     /// The commands that run jobs, by type.
     #[serde(default)]
     pub(crate) handlers: BTreeMap<String, HandlerConfig>,

@@ -33,14 +33,26 @@ impl Probes {
         served: Served,
         poll: Option<Duration>,
     ) -> Result<Self, Failure> {
-        let listening = Listening::on(address).await.map_err(|error| match error {
-            ListenError::Socket { .. } => Failure::failed(error.to_string()),
-            _ => Failure::usage(error.to_string()),
-        })?;
+        let listening = Listening::on(address).await.map_err(refused)?;
+        Ok(Self::of(listening, served, poll))
+    }
+
+    /// Takes the address of a whole server.
+    pub(crate) async fn on_all(
+        address: &str,
+        served: Served,
+        poll: Option<Duration>,
+        options: &Options,
+    ) -> Result<Self, Failure> {
+        let listening = Listening::for_server(address, &options.access).await.map_err(refused)?;
+        Ok(Self::of(listening, served, poll))
+    }
+
+    fn of(listening: Listening, served: Served, poll: Option<Duration>) -> Self {
         // A worker that looks rarely, and whose bell was not heard, is not stuck yet.
         let stuck_after = poll.map_or(STUCK_AFTER, |poll| STUCK_AFTER.max(poll.saturating_mul(4)));
         let monitor = Monitor::new(served).stuck_after(stuck_after);
-        Ok(Self { listening, monitor: Arc::new(monitor) })
+        Self { listening, monitor: Arc::new(monitor) }
     }
 
     /// Returns what is to hear of everything that happens in this process.
@@ -63,6 +75,13 @@ impl Probes {
         let serving =
             self.listening.serve_all(monitor.clone(), client.clone(), options, until_over);
         Answering { address, monitor, over, serving: tokio::spawn(serving) }
+    }
+}
+
+fn refused(error: ListenError) -> Failure {
+    match error {
+        ListenError::Socket { .. } => Failure::failed(error.to_string()),
+        _ => Failure::usage(error.to_string()),
     }
 }
 

@@ -37,8 +37,10 @@
 //! # Ok(()) }
 //! ```
 
+mod access;
 mod api;
 mod assets;
+mod audit;
 mod counts;
 mod fleet;
 mod gauges;
@@ -48,11 +50,14 @@ mod listen;
 mod look;
 mod monitor;
 mod options;
+mod redact;
 mod routes;
 mod rows;
 mod serve;
 mod shelf;
 
+pub use access::password::hash_password;
+pub use access::tokens;
 pub use listen::{ListenError, Listening};
 pub use monitor::{Monitor, STUCK_AFTER, Served};
 pub use options::{AccessOptions, Options, ProxyOptions};

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use dutiful::Client;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,8 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Peer;
 use crate::monitor::Monitor;
-use crate::options::Options;
+use crate::options::{AccessOptions, Options};
 use crate::{routes, serve};
 
 /// Most connections at a time, to the probes and to a server; more wait in the system's queue.
@@ -45,7 +47,8 @@ pub enum ListenError {
     /// Others than this machine could connect.
     #[error(
         "listen on {given}: nobody is asked for credentials, so only loopback addresses are \
-         allowed; use 127.0.0.1:{} and put a reverse proxy or `ssh -L` in front", .given.port()
+         allowed; use 127.0.0.1:{} with a reverse proxy or `ssh -L` in front, or let `dutiful \
+         serve` ask with --auth", .given.port()
     )]
     Open {
         /// What was given.
@@ -75,7 +78,23 @@ impl Listening {
     /// # Errors
     /// [`ListenError`]: not an address, not a loopback address, or in use.
     pub async fn on(address: &str) -> Result<Self, ListenError> {
-        let given = parse(address)?;
+        Self::take(parse(address)?).await
+    }
+
+    /// Takes an address as [`Listening::on`] does, and any other where everybody is asked for
+    /// credentials.
+    ///
+    /// # Errors
+    /// [`ListenError`]: not an address, open to others, or in use.
+    pub async fn for_server(address: &str, access: &AccessOptions) -> Result<Self, ListenError> {
+        let given = match parse(address) {
+            Err(ListenError::Open { given }) if access.is_closed() => given,
+            given => given?,
+        };
+        Self::take(given).await
+    }
+
+    async fn take(given: SocketAddr) -> Result<Self, ListenError> {
         let taken = async {
             let socket = TcpListener::bind(given).await?;
             let address = socket.local_addr()?;
@@ -129,7 +148,8 @@ impl Listening {
         let room = Arc::new(Semaphore::new(limits.connections));
         let limited = Limited { socket: self.socket, room, idle: limits.idle };
         let (tell, told) = tokio::sync::oneshot::channel();
-        let serving = axum::serve(limited, router).with_graceful_shutdown(async move {
+        let service = router.into_make_service_with_connect_info::<Peer>();
+        let serving = axum::serve(limited, service).with_graceful_shutdown(async move {
             stop.await;
             // Nobody listens when the serving was dropped, and then it is over anyway.
             let _ = tell.send(());
@@ -188,6 +208,12 @@ impl Listener for Limited {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, Limited>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Limited>) -> Self {
+        Self(*stream.remote_addr())
     }
 }
 

@@ -40,19 +40,27 @@ struct Site {
 
 /// The probes by themselves, as a worker without a server answers them.
 pub(crate) fn router(monitor: Arc<Monitor>, client: Client) -> Router {
-    probes(monitor, Arc::new(Look::new(client)), false)
+    let look = Arc::new(Look::new(client));
+    let site = Arc::new(Site { monitor: monitor.clone(), look: look.clone(), fleet: false });
+    health(monitor, look)
+        .route("/metrics", get(metrics).with_state(site))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn(to_loopback_hosts))
 }
 
-/// The probes, whose metrics show what this process does, or also what all on the store did.
-pub(crate) fn probes(monitor: Arc<Monitor>, look: Arc<Look>, fleet: bool) -> Router {
+/// Whether this process lives and gets work done.
+pub(crate) fn health(monitor: Arc<Monitor>, look: Arc<Look>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .with_state(Arc::new(Site { monitor, look, fleet }))
+        .with_state(Arc::new(Site { monitor, look, fleet: false }))
+}
+
+/// The metrics of this process, and of all that is on the store.
+pub(crate) fn metrics_of(monitor: Arc<Monitor>, look: Arc<Look>) -> Router {
+    let site = Arc::new(Site { monitor, look, fleet: true });
+    Router::new().route("/metrics", get(metrics)).with_state(site)
 }
 
 /// Whether the process should go on living. A store that is away is no reason to end it.
@@ -134,16 +142,29 @@ async fn to_loopback_hosts(request: Request, next: Next) -> Response {
     plain(StatusCode::MISDIRECTED_REQUEST, sentence)
 }
 
-pub(crate) fn is_for_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    uri.authority().is_none_or(is_local)
-        && hosts.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_local(&host)))
+fn is_for_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
+    is_for(&[], uri, headers)
+}
+
+/// True when a request is for this machine, or for one of these hosts.
+pub(crate) fn is_for(hosts: &[String], uri: &Uri, headers: &HeaderMap) -> bool {
+    let good = |host: &Authority| {
+        is_local(host) || hosts.iter().any(|one| one.eq_ignore_ascii_case(bare(host)))
+    };
+    let mut named = headers.get_all(header::HOST).iter();
+    uri.authority().is_none_or(good)
+        && named.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| good(&host)))
 }
 
 fn is_local(host: &Authority) -> bool {
+    let name = bare(host);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(is_loopback)
+}
+
+/// Returns a host without its port and brackets.
+fn bare(host: &Authority) -> &str {
     let name = host.host();
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(is_loopback)
+    name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
 }
 
 fn well(says: &str) -> Response {

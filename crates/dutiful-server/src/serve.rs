@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header;
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use dutiful::{Client, Worker};
@@ -33,12 +34,17 @@ pub(crate) fn router(
     stopping: CancellationToken,
 ) -> Router {
     let look = Arc::new(Look::new(client));
-    let (api, description) = api::routes(Site::new(look.clone(), options, stopping));
+    let hosts = options.access.hosts.clone();
+    let site = Site::new(look.clone(), options, stopping);
+    let metrics = routes::metrics_of(monitor.clone(), look.clone());
+    let readers_only = from_fn_with_state(site.clone(), api::access::readers_only);
+    let (api, description) = api::routes(site);
     let whole = api
         .route("/openapi.json", get(json(&description)))
         .merge(assets::router())
-        .merge(routes::probes(monitor, look, true));
-    api::guarded(whole)
+        .merge(metrics.route_layer(readers_only))
+        .merge(routes::health(monitor, look));
+    api::guarded(whole, hosts)
 }
 
 /// Returns what answers with the description of the API, written once.

@@ -13,10 +13,12 @@ pub(crate) mod doctor;
 pub(crate) mod enqueue;
 pub(crate) mod jobs;
 pub(crate) mod migrate;
+pub(crate) mod password;
 pub(crate) mod queues;
 pub(crate) mod restore;
 pub(crate) mod serve;
 pub(crate) mod stats;
+pub(crate) mod tokens;
 pub(crate) mod work;
 pub(crate) mod workers;
 
@@ -40,6 +42,8 @@ pub(crate) async fn run(cli: Cli) -> Answer {
         Command::Jobs(command) => jobs::run(command, settings).await,
         Command::Dead(command) => dead::run(command, settings).await,
         Command::Queues(command) => queues::run(command, settings).await,
+        Command::Tokens(command) => tokens::run(command, settings).await,
+        Command::Password(args) => password::run(&args, &settings),
         Command::Stats(args) => stats::run(args, settings).await,
         Command::Migrate(args) => migrate::run(args, settings).await,
         Command::Bench(args) => bench::run(args, settings).await,

@@ -4,13 +4,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use dutiful_server::Options;
+use dutiful::Client;
+use dutiful_server::tokens::{self, NewToken};
 
-use crate::failure::Answer;
+use crate::failure::{Answer, Failure};
 use crate::handlers::{self, Wishes};
 use crate::probes::Probes;
 use crate::settings::Settings;
-use crate::{input, output};
+use crate::{access, input, output};
 
 /// Where the server listens when nobody says.
 const LISTEN_DEFAULT: &str = "127.0.0.1:7700";
@@ -28,12 +29,16 @@ The dashboard is at http://127.0.0.1:7700, the API below /v1, its description at
 dutiful.db here. Handlers of dutiful.toml run in this process; `dutiful work --help` says how they are
 declared. Workers of other languages claim their jobs over HTTP.
 
-Nobody is asked for credentials, so only loopback addresses are listened on and asked for: put a
-reverse proxy that asks for them, or `ssh -L`, in front.")]
+Without credentials everything is open, so only loopback addresses are listened on and asked for.
+A token (`dutiful tokens create`), a password (`dutiful password`), a proxy that says who people are
+or --auth closes the door; then any address can be listened on. Put TLS in front of it there.")]
 pub(crate) struct Args {
-    /// The loopback address to listen on; port 0 takes a free one [default: 127.0.0.1:7700]
+    /// The address to listen on; port 0 takes a free one [default: 127.0.0.1:7700]
     #[arg(long, env = "DUTIFUL_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
     listen: Option<String>,
+    /// Ask everybody for credentials; a first token is made and told once if there is no other way
+    #[arg(long)]
+    auth: bool,
     /// How long running jobs may go on after a stop was asked (25s)
     #[arg(long, value_name = "TIME", value_parser = input::duration)]
     grace: Option<Duration>,
@@ -47,19 +52,24 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     let checked = handlers::handlers(&settings)?;
     let queues = handlers::queues(&[], &settings)?;
     let config = &settings.config.worker;
+    let options = access::options(&settings, args.auth)?;
     let asked = args.listen.as_deref().filter(|address| !address.is_empty());
-    let address = asked.or(config.listen.as_deref()).unwrap_or(LISTEN_DEFAULT);
+    let address = asked.or(settings.config.serve.listen.as_deref()).or(config.listen.as_deref());
+    let address = address.unwrap_or(LISTEN_DEFAULT);
     let mut served = handlers::served(&settings, &queues, None);
     served.queues.push((dutiful_server::OWN_QUEUE.to_owned(), 1));
     // Taken before anything else happens: an address that is in use ends the command.
-    let listening = Probes::on(address, served, config.poll).await?;
+    let listening = Probes::on_all(address, served, config.poll, &options).await?;
     let observer = listening.observer();
     let client = settings.worker_client(!args.no_migrate, Some(observer.clone())).await?;
+    if options.access.required {
+        first_token(&client).await?;
+    }
     let keeper = handlers::keeper()?;
     let wishes = Wishes { grace: args.grace, ..Wishes::default() };
     let worker = handlers::worker(&client, &wishes, &settings, checked, &queues, &keeper);
     let worker = dutiful_server::with_operations(worker.observer(observer));
-    let answering = listening.answer_all(&client, Options::default());
+    let answering = listening.answer_all(&client, options);
     answering.monitor.watch(worker.handle());
     let quiet = tokio::spawn(dutiful::quiet_signals(worker.handle()));
     let told = async {
@@ -81,4 +91,17 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
         output::json(&report)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where credentials are asked for and nobody has any, one token is made and told.
+async fn first_token(client: &Client) -> Result<(), Failure> {
+    if !tokens::list(client).await?.is_empty() {
+        return Ok(());
+    }
+    let (name, scopes) = ("first".to_owned(), vec!["admin".to_owned()]);
+    let made = tokens::create(client, NewToken { name, scopes, ..NewToken::default() }).await;
+    let (token, _) = made.map_err(|error| Failure::failed(error.to_string()))?;
+    output::note("there was no token yet; this one may do everything, and is not shown again:");
+    output::note(token);
+    Ok(())
 }

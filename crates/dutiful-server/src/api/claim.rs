@@ -96,13 +96,15 @@ pub(crate) struct ClaimedJob {
 #[utoipa::path(post, path = "/v1/workers/{id}/claim", tag = "workers", params(WorkerPath),
     request_body = ClaimInput, responses((status = 200, body = ClaimedJobs)))]
 pub(super) async fn claim(
-    _: Allowed<Work>,
+    allowed: Allowed<Work>,
     State(site): State<Site>,
     WorkerOf(worker): WorkerOf,
     Body(given): Body<ClaimInput>,
 ) -> Result<Json<ClaimedJobs>, Problem> {
     let wait = input::wait(given.wait_ms, WAIT_MAX)?;
+    allowed.worker(&site, worker).await?;
     let (lease, ask) = (lease(given.lease_ms)?, request(&site, worker, given).await?);
+    allowed.queues(ask.lanes.iter().map(|lane| &lane.queue))?;
     let until = Instant::now() + wait;
     loop {
         // Listen before looking, so that a job that comes in between is not slept over.

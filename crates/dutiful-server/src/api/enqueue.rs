@@ -1,12 +1,13 @@
 //! Jobs that come in: one, or up to a thousand in one piece.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use dutiful::{
-    Delivery, EnqueueOutcome, Enqueued, InvalidJob, JobId, NewJob, Settings, TEXT_BYTES_MAX,
+    Delivery, EnqueueOutcome, Enqueued, InvalidJob, JobId, Name, NewJob, Settings, TEXT_BYTES_MAX,
     Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -105,7 +106,7 @@ impl From<Enqueued> for EnqueuedView {
     (status = 200, body = EnqueuedView, description = "It was there, or a live job has its key"),
 ))]
 pub(super) async fn enqueue(
-    _: Allowed<Enqueue>,
+    allowed: Allowed<Enqueue>,
     State(site): State<Site>,
     headers: HeaderMap,
     Body(job): Body<JobInput>,
@@ -117,6 +118,7 @@ pub(super) async fn enqueue(
         }
         job.settings.id = Some(id_of(key)?);
     }
+    keep_to_queues(&allowed, &site, std::slice::from_mut(&mut job)).await?;
     let asked = site.client().enqueue_raw(&job.job_type, job.payload).settings(job.settings);
     let enqueued = asked.await?;
     let new = enqueued.outcome == EnqueueOutcome::New;
@@ -159,7 +161,7 @@ pub(crate) struct BatchEnqueued {
 #[utoipa::path(post, path = "/v1/jobs/batch", tag = "jobs", request_body = BatchInput,
     responses((status = 200, body = BatchEnqueued)))]
 pub(super) async fn enqueue_batch(
-    _: Allowed<Enqueue>,
+    allowed: Allowed<Enqueue>,
     State(site): State<Site>,
     headers: HeaderMap,
     Body(batch): Body<BatchInput>,
@@ -170,9 +172,33 @@ pub(super) async fn enqueue_batch(
         batch.jobs.into_iter().enumerate().map(|(at, job)| {
             job.into_job(trace_parent.clone()).map_err(|problem| problem.about(at))
         });
-    let jobs = jobs.collect::<Result<Vec<_>, _>>()?;
+    let mut jobs = jobs.collect::<Result<Vec<_>, _>>()?;
+    keep_to_queues(&allowed, &site, &mut jobs).await?;
     let stored = site.client().enqueue_many(jobs).await?;
     Ok(Json(BatchEnqueued { jobs: stored.into_iter().map(EnqueuedView::from).collect() }))
+}
+
+/// Refuses jobs for queues that the caller may not use. A job that names no queue gets the one that
+/// it would get, so that nobody registers another one for its type in between.
+async fn keep_to_queues(
+    allowed: &Allowed<Enqueue>,
+    site: &Site,
+    jobs: &mut [NewJob],
+) -> Result<(), Problem> {
+    if !allowed.is_limited() {
+        return Ok(());
+    }
+    let unnamed = jobs.iter().filter(|job| job.settings.queue.is_none());
+    let types: HashSet<_> = unnamed.map(|job| job.job_type.as_str()).collect();
+    let types = types.into_iter().map(|name| Name::new("type", name)).collect::<Result<_, _>>()?;
+    let known = site.store().types(types).await?;
+    for (at, job) in jobs.iter_mut().enumerate() {
+        let own = known.iter().find(|one| one.job_type.as_str() == job.job_type);
+        let own = || own.map_or("default", |one| one.queue.as_str()).to_owned();
+        let queue = Name::new("queue", job.settings.queue.get_or_insert_with(own))?;
+        allowed.queues([&queue]).map_err(|problem| problem.about(at))?;
+    }
+    Ok(())
 }
 
 impl JobInput {

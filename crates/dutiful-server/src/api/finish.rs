@@ -174,11 +174,12 @@ pub(crate) enum Status {
 #[utoipa::path(post, path = "/v1/workers/{id}/finish", tag = "workers", params(WorkerPath),
     request_body = FinishInput, responses((status = 200, body = Ends)))]
 pub(super) async fn finish(
-    _: Allowed<Work>,
+    allowed: Allowed<Work>,
     State(site): State<Site>,
     WorkerOf(worker): WorkerOf,
     Body(given): Body<FinishInput>,
 ) -> Result<Json<Ends>, Problem> {
+    allowed.worker(&site, worker).await?;
     at_most(given.ends.len(), JOBS_MAX, "ends")?;
     let written = write(&site, worker, &given.ends).await?;
     let view = |(one, (status, state)): (&EndInput, (Status, _))| EndView {

@@ -1,6 +1,8 @@
 //! What stands before every route: which hosts are answered for, what a browser may send on behalf
 //! of another page, and the headers that tell browsers what our pages may do.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::http::uri::Authority;
@@ -9,7 +11,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
-use crate::routes::is_for_loopback;
+use crate::routes::is_for;
 
 /// Pages take scripts, styles and data from here alone, and nobody may frame them.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -25,8 +27,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// Puts the guards around a router.
-pub(crate) fn guarded(router: Router) -> Router {
-    router.fallback(not_found).method_not_allowed_fallback(not_allowed).layer(from_fn(guard))
+pub(crate) fn guarded(router: Router, hosts: Vec<String>) -> Router {
+    let hosts: Arc<[String]> = hosts.into();
+    let guard = from_fn(move |request, next| guard(hosts.clone(), request, next));
+    router.fallback(not_found).method_not_allowed_fallback(not_allowed).layer(guard)
 }
 
 async fn not_found() -> Problem {
@@ -38,8 +42,8 @@ async fn not_allowed() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not_allowed", detail)
 }
 
-async fn guard(request: Request, next: Next) -> Response {
-    let mut response = match refusal(&request) {
+async fn guard(hosts: Arc<[String]>, request: Request, next: Next) -> Response {
+    let mut response = match refusal(&request, &hosts) {
         Some(problem) => problem.into_response(),
         None => next.run(request).await,
     };
@@ -49,9 +53,10 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-fn refusal(request: &Request) -> Option<Problem> {
-    if !is_for_loopback(request.uri(), request.headers()) {
-        let detail = "ask for localhost or a loopback address; a proxy in front must set Host so";
+fn refusal(request: &Request, hosts: &[String]) -> Option<Problem> {
+    if !is_for(hosts, request.uri(), request.headers()) {
+        let detail = "ask for localhost, a loopback address or a host of [serve] hosts; a proxy in \
+                      front must set Host so";
         return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail));
     }
     // A link on another page may lead here. Anything else that such a page asks for, a picture that

@@ -137,6 +137,16 @@ impl FromRequestParts<Site> for WorkerOf {
     }
 }
 
+/// The only name in the path, whatever it names.
+pub(crate) struct Text(pub(crate) String);
+
+impl FromRequestParts<Site> for Text {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        segment(parts, site).await.map(Self)
+    }
+}
+
 /// Returns the only name in the path.
 pub(crate) async fn segment(parts: &mut Parts, site: &Site) -> Result<String, Problem> {
     match Path::<String>::from_request_parts(parts, site).await {

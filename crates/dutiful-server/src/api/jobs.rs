@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use dutiful::{Change, Error, Failure, Filter, JobId, JobResult, State as JobState, Verb};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
@@ -114,11 +115,14 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(IdPath),
     responses((status = 200, body = JobView)))]
 pub(super) async fn show(
-    _: Allowed<Read>,
+    allowed: Allowed<Read>,
     State(site): State<Site>,
     Id(id): Id,
 ) -> Result<Json<JobView>, Problem> {
-    let job = site.client().job(id).await?.ok_or(Error::NotFound(id))?;
+    let mut job = site.client().job(id).await?.ok_or(Error::NotFound(id))?;
+    if !allowed.sees_all() {
+        site.redaction().job(&mut job);
+    }
     Ok(Json(job.into()))
 }
 
@@ -163,7 +167,7 @@ pub(crate) struct ResultView {
         (status = 202, body = ResultView, description = "It has not; ask again"),
     ))]
 pub(super) async fn result(
-    _: Allowed<Read>,
+    allowed: Allowed<Read>,
     State(site): State<Site>,
     Id(id): Id,
     Query(wait): Query<WaitInput>,
@@ -179,7 +183,15 @@ pub(super) async fn result(
         }
         Some(ended) => Some(ended?),
     };
-    let JobResult { id, state, result, error } = ended.ok_or(Error::NotFound(id))?;
+    let JobResult { id, state, mut result, mut error } = ended.ok_or(Error::NotFound(id))?;
+    if !site.redaction().is_empty() && !allowed.sees_all() {
+        // What is hidden of it stands in its payload.
+        let mut job = site.client().job(id).await?.ok_or(Error::NotFound(id))?;
+        if site.redaction().hides_of(job.job_type.as_str()) {
+            site.redaction().job(&mut job);
+            (result, error) = (job.result.filter(|_| result.is_some()), job.last_error);
+        }
+    }
     let status = if state.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(ResultView { id, state, result, error })))
 }
@@ -352,10 +364,12 @@ enum ChangeWord {
 #[utoipa::path(post, path = "/v1/jobs/change", tag = "jobs", request_body = ChangeInput,
     responses((status = 200, body = Changes)))]
 pub(super) async fn change_many(
-    _: Allowed<Operate>,
+    allowed: Allowed<Operate>,
     State(site): State<Site>,
     Body(asked): Body<ChangeInput>,
 ) -> Result<Json<Changes>, Problem> {
+    let some = asked.ids.iter().take(20).collect::<Vec<_>>();
+    allowed.detail(json!({ "verb": asked.verb, "jobs": asked.ids.len(), "first": some }));
     at_most(asked.ids.len(), CHANGE_MAX, "ids")?;
     let ids = asked.ids.iter().map(|id| id.parse()).collect::<Result<Vec<JobId>, _>>()?;
     let changes = site.client().change_many(asked.verb.verb(), ids).await?;
@@ -383,7 +397,7 @@ pub(crate) struct Edited {
 #[utoipa::path(post, path = "/v1/jobs/{id}/edit", tag = "jobs", params(IdPath),
     request_body = EditInput, responses((status = 201, body = Edited)))]
 pub(super) async fn edit(
-    _: Allowed<Operate>,
+    allowed: Allowed<Operate>,
     State(site): State<Site>,
     Id(id): Id,
     Body(edit): Body<EditInput>,
@@ -393,9 +407,13 @@ pub(super) async fn edit(
         let advice = "only a dead or cancelled job can be run with another payload";
         return Err(Error::WrongState { verb: "edit", id, state: job.state, advice }.into());
     }
+    let payload = match &job.payload {
+        Some(original) => site.redaction().restore(job.job_type.as_str(), &edit.payload, original),
+        None => edit.payload,
+    };
     let settings = dutiful::Settings {
         // Asked for again, it is the same copy.
-        id: Some(named(&[b"dutiful:edit:", id.as_bytes(), edit.payload.get().as_bytes()])),
+        id: Some(named(&[b"dutiful:edit:", id.as_bytes(), payload.get().as_bytes()])),
         queue: Some(job.queue.to_string()),
         priority: Some(job.priority.into()),
         max_attempts: Some(job.max_attempts.into()),
@@ -408,7 +426,7 @@ pub(super) async fn edit(
         delivery: Some(job.delivery),
         ..dutiful::Settings::default()
     };
-    let payload = String::from(Box::<str>::from(edit.payload));
+    let payload = String::from(Box::<str>::from(payload));
     let enqueued = site.client().enqueue_raw(job.job_type.as_str(), payload).settings(settings);
     let enqueued = enqueued.await?;
     if enqueued.outcome == dutiful::EnqueueOutcome::Duplicate {
@@ -418,5 +436,6 @@ pub(super) async fn edit(
         // Somebody may have done so meanwhile; the copy is there either way.
         site.client().change_many(Verb::Discard, vec![id]).await?;
     }
+    allowed.detail(json!({ "goes_on_as": enqueued.id }));
     Ok((StatusCode::CREATED, Json(Edited { id: enqueued.id })))
 }

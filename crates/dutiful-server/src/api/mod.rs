@@ -1,8 +1,9 @@
 //! The HTTP API: each route with the scope that it needs in its type, and its description, from
 //! which `/openapi.json` is made.
 
-mod access;
+pub(crate) mod access;
 mod attempts;
+mod audit;
 mod claim;
 mod dead;
 mod enqueue;
@@ -17,6 +18,8 @@ mod numbers;
 pub(crate) mod operations;
 mod problem;
 mod queues;
+mod session;
+mod tokens;
 mod view;
 mod workers;
 
@@ -26,6 +29,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use dutiful::store::{Store, WorkerCard};
 use dutiful::{Client, Stats, Timestamp, TypeDefaults, WorkerId, WorkerInfo, WorkerState};
 use tokio_util::sync::CancellationToken;
@@ -35,9 +39,11 @@ use utoipa_axum::routes;
 
 use self::attempts::Attempts;
 use self::problem::Problem;
+use crate::access::Gate;
 use crate::labels::lock;
 use crate::look::Look;
 use crate::options::Options;
+use crate::redact::Redaction;
 
 pub(crate) use self::guard::guarded;
 
@@ -55,7 +61,8 @@ pub(crate) struct Site(Arc<Inner>);
 
 struct Inner {
     look: Arc<Look>,
-    options: Options,
+    gate: Gate,
+    redaction: Redaction,
     attempts: Attempts,
     cards: Mutex<HashMap<WorkerId, Arc<WorkerCard>>>,
     /// Whose turn it is to number lines of a log.
@@ -69,11 +76,21 @@ impl Site {
     pub(crate) fn new(look: Arc<Look>, options: Options, stopping: CancellationToken) -> Self {
         let (attempts, cards) = (Attempts::default(), Mutex::default());
         let (logging, looking) = Default::default();
-        Self(Arc::new(Inner { look, options, attempts, cards, logging, looking, stopping }))
+        let gate = Gate::new(look.client().clone(), options.access);
+        let redaction = Redaction::new(&options.redact);
+        Self(Arc::new(Inner { look, gate, redaction, attempts, cards, logging, looking, stopping }))
     }
 
     fn client(&self) -> &Client {
         self.0.look.client()
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    fn redaction(&self) -> &Redaction {
+        &self.0.redaction
     }
 
     fn store(&self) -> &Arc<dyn Store> {
@@ -173,6 +190,10 @@ pub(crate) fn routes(site: Site) -> (Router, OpenApi) {
         .routes(routes!(numbers::doctor))
         .routes(routes!(numbers::info))
         .routes(routes!(numbers::events))
+        .routes(routes!(session::show, session::begin, session::end))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
         .routes(routes!(workers::list, workers::register))
         .routes(routes!(workers::leave))
         .routes(routes!(claim::claim))
@@ -189,7 +210,9 @@ pub(crate) fn routes(site: Site) -> (Router, OpenApi) {
         .routes(routes!(enqueue::enqueue_batch))
         .routes(routes!(finish::finish))
         .layer(DefaultBodyLimit::max(BODIES_MAX));
-    let (router, mut api) = one.merge(many).with_state(site).split_for_parts();
+    let audit = from_fn_with_state(site.clone(), access::audited);
+    let whole = one.merge(many).route_layer(audit);
+    let (router, mut api) = whole.with_state(site).split_for_parts();
     describe_problems(&mut api);
     (router, api)
 }

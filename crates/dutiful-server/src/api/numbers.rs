@@ -13,9 +13,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Site;
-use super::access::{Allowed, Read, SCOPES};
+use super::access::{Allowed, Read};
 use super::problem::Problem;
 use super::view::{CountsView, QueueView};
+use crate::access::Refusal;
 
 /// Changes are told this often at most.
 const EVENTS_EVERY: Duration = Duration::from_secs(1);
@@ -100,7 +101,7 @@ pub(crate) struct Info {
     /// True where nobody is asked for credentials.
     open: bool,
     /// What the caller may do.
-    scopes: [&'static str; 4],
+    scopes: Vec<&'static str>,
 }
 
 /// What the store is and promises.
@@ -118,10 +119,14 @@ struct FactsView {
 
 /// Say what answers here.
 #[utoipa::path(get, path = "/v1/info", tag = "numbers", responses((status = 200, body = Info)))]
-pub(super) async fn info(_: Allowed<Read>, State(site): State<Site>) -> Json<Info> {
+pub(super) async fn info(
+    allowed: Allowed<Read>,
+    State(site): State<Site>,
+) -> Result<Json<Info>, Problem> {
     let store = site.client().facts();
     let version = env!("CARGO_PKG_VERSION");
-    Json(Info { name: "dutiful", version, store, open: true, scopes: SCOPES })
+    let open = site.gate().is_open().await.map_err(Refusal::Unavailable)?;
+    Ok(Json(Info { name: "dutiful", version, store, open, scopes: allowed.scopes() }))
 }
 
 /// Hear of changes: an event `stats` with the numbers, once a second while they change.

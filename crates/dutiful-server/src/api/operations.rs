@@ -131,7 +131,7 @@ pub(crate) struct Operation {
 #[utoipa::path(post, path = "/v1/operations", tag = "operations", request_body = OperationInput,
     responses((status = 202, body = Operation)))]
 pub(super) async fn start(
-    _: Allowed<Operate>,
+    allowed: Allowed<Operate>,
     State(site): State<Site>,
     Body(given): Body<OperationInput>,
 ) -> Result<(StatusCode, Json<Operation>), Problem> {
@@ -144,6 +144,8 @@ pub(super) async fn start(
         filter.until = Some(site.now()?.to_string());
     }
     let (expected, _) = count(&site, &filter).await?;
+    let said = serde_json::json!({ "verb": given.verb, "filter": &filter, "expected": expected });
+    allowed.detail(said);
     let job = Bulk { verb: given.verb, filter, per_second: given.per_second, expected };
     let id = site.client().enqueue(job).await?.id;
     let started = site.client().job(id).await?.ok_or(Error::NotFound(id))?;

@@ -1,6 +1,7 @@
 //! Errors as `application/problem+json`: what went wrong, and what to do, in one sentence.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -8,8 +9,10 @@ use dutiful::{Error, InvalidJob, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// After so many seconds it is worth asking a store again that could not be reached.
-const STORE_RETRY_S: &str = "1";
+/// After so long it is worth asking a store again that could not be reached.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+/// What a 401 has to say.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"dutiful\"");
 
 /// An answer that is an error (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,6 +29,10 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     /// A stable word for programs.
     code: &'static str,
+    /// After so long it is worth asking again.
+    #[serde(skip)]
+    #[schema(ignore)]
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
@@ -35,7 +42,13 @@ impl Problem {
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), code }
+        let (status, detail) = (status.as_u16(), detail.into());
+        Self { kind: "about:blank", title, status, detail, code, retry_after: None }
+    }
+
+    /// Says when it is worth asking again.
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
     /// The request cannot be read.
@@ -74,8 +87,14 @@ impl IntoResponse for Problem {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, form);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORE_RETRY_S));
+        let away = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(STORE_RETRY);
+        if let Some(wait) = self.retry_after.or(away) {
+            // Whole seconds are all that can be said, and less would be too early.
+            let seconds = wait.as_millis().div_ceil(1000).max(1) as u64;
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         response
     }

@@ -127,7 +127,7 @@ pub(crate) struct Registered {
 #[utoipa::path(post, path = "/v1/workers", tag = "workers", request_body = WorkerInput,
     responses((status = 201, body = Registered)))]
 pub(super) async fn register(
-    _: Allowed<Work>,
+    allowed: Allowed<Work>,
     State(site): State<Site>,
     Body(given): Body<WorkerInput>,
 ) -> Result<(StatusCode, Json<Registered>), Problem> {
@@ -156,6 +156,8 @@ pub(super) async fn register(
         types: types.collect::<Result<_, _>>()?,
         quiet: false,
     };
+    allowed.queues(card.queues.iter().map(|(name, _)| name))?;
+    allowed.queues(card.types.iter().map(|one| &one.queue))?;
     let id = card.worker;
     site.store().register(card.clone()).await?;
     site.know(Arc::new(card));
@@ -176,10 +178,11 @@ pub(super) struct WorkerPath {
 #[utoipa::path(delete, path = "/v1/workers/{id}", tag = "workers", params(WorkerPath),
     responses((status = 204)))]
 pub(super) async fn leave(
-    _: Allowed<Work>,
+    allowed: Allowed<Work>,
     State(site): State<Site>,
     WorkerOf(worker): WorkerOf,
 ) -> Result<StatusCode, Problem> {
+    allowed.worker(&site, worker).await?;
     site.store().leave(worker).await?;
     site.forget(worker);
     Ok(StatusCode::NO_CONTENT)
@@ -232,11 +235,12 @@ pub(crate) struct LeaseView {
 #[utoipa::path(post, path = "/v1/workers/{id}/extend", tag = "workers", params(WorkerPath),
     request_body = ExtendInput, responses((status = 200, body = Leases)))]
 pub(super) async fn extend(
-    _: Allowed<Work>,
+    allowed: Allowed<Work>,
     State(site): State<Site>,
     WorkerOf(worker): WorkerOf,
     Body(given): Body<ExtendInput>,
 ) -> Result<Json<Leases>, Problem> {
+    allowed.worker(&site, worker).await?;
     at_most(given.fences.len(), JOBS_MAX, "fences")?;
     let fences: Vec<_> = given.fences.iter().map(|one| one.0).collect();
     let beats = renew(&site, worker, &fences, given.lease_ms).await?;
