@@ -157,7 +157,9 @@ pub(super) async fn register(
         quiet: false,
     };
     allowed.queues(card.queues.iter().map(|(name, _)| name))?;
-    allowed.queues(card.types.iter().map(|one| &one.queue))?;
+    // A type that names no queue goes to the one that it would have gone to anyway.
+    let is_named = |queue: &&Name| queue.as_str() != "default";
+    allowed.queues(card.types.iter().map(|one| &one.queue).filter(is_named))?;
     let id = card.worker;
     site.store().register(card.clone()).await?;
     site.know(Arc::new(card));

@@ -1,6 +1,7 @@
 //! The whole server over a real socket: every promise of the API on a file and on Postgres.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod access;
 mod care;
 mod describe;
 mod enqueue;
@@ -41,18 +42,23 @@ struct Site {
 struct Answer {
     code: u16,
     head: String,
+    /// The head as it came.
+    raw: String,
     body: String,
 }
 
 impl Site {
     async fn on(url: &str, dir: tempfile::TempDir) -> Self {
+        Self::told(url, dir, Options::default()).await
+    }
+
+    async fn told(url: &str, dir: tempfile::TempDir, options: Options) -> Self {
         let served = Served { queues: vec![(OWN_QUEUE.into(), 1)], ..Served::default() };
         let monitor = Arc::new(Monitor::new(served));
         let client = Client::builder().migrate(true).observer(monitor.clone());
         let client = client.connect(url).await.unwrap();
         let listening = Listening::on("127.0.0.1:0").await.unwrap();
         let address = listening.address();
-        let options = Options::default();
         let (over, until_over) = oneshot::channel();
         let serving = listening.serve_all(monitor.clone(), client.clone(), options, async move {
             let _ = until_over.await;
@@ -68,9 +74,13 @@ impl Site {
     }
 
     async fn file() -> Self {
+        Self::file_told(Options::default()).await
+    }
+
+    async fn file_told(options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
-        Self::on(&url, dir).await
+        Self::told(&url, dir, options).await
     }
 
     async fn postgres() -> Self {
@@ -173,7 +183,7 @@ async fn send(address: std::net::SocketAddr, request: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(&text).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
     let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { code, head: head.to_lowercase(), body: body.to_owned() }
+    Answer { code, head: head.to_lowercase(), raw: head.to_owned(), body: body.to_owned() }
 }
 
 /// Posts to a server.

@@ -221,6 +221,6 @@ async fn changes_are_told_as_they_happen(site: &Site) {
 
 #[test]
 fn an_answer_that_is_no_problem_is_not_taken_for_one() {
-    let answer = Answer { code: 404, head: String::new(), body: "{}".into() };
+    let answer = Answer { code: 404, head: String::new(), raw: String::new(), body: "{}".into() };
     assert!(std::panic::catch_unwind(|| answer.problem(404, "not_found")).is_err());
 }
