@@ -9,6 +9,8 @@
 //! [testing]: testing
 //! [operating]: operating
 //! [http]: http
+//! [access]: access
+//! [starting]: starting
 //! [coming-from]: coming_from
 //!
 #![doc = include_str!("../guide/README.md")]
@@ -30,6 +32,8 @@ macro_rules! page {
         #[doc = "[testing]: crate::guide::testing"]
         #[doc = "[operating]: crate::guide::operating"]
         #[doc = "[http]: crate::guide::http"]
+        #[doc = "[access]: crate::guide::access"]
+        #[doc = "[starting]: crate::guide::starting"]
         #[doc = "[coming-from]: crate::guide::coming_from"]
         #[doc = ""]
         #[doc = include_str!(concat!("../guide/", $file))]
@@ -46,4 +50,6 @@ page!(several_processes, "several-processes.md");
 page!(testing, "testing.md");
 page!(operating, "operating.md");
 page!(http, "http.md");
+page!(access, "access.md");
+page!(starting, "starting.md");
 page!(coming_from, "coming-from.md");

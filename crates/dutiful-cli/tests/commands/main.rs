@@ -1,6 +1,7 @@
 //! The real binary, run as people and scripts run it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod access;
 mod bad_input;
 #[path = "../../../dutiful/tests/conformance/corpus.rs"]
 mod corpus;

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use crate::place::{Place, Running, until};
 
 /// Starts a server; returns it with its address.
-fn serving(place: &Place, listen: &str, log: &str) -> (Running, String) {
+pub(crate) fn serving(place: &Place, listen: &str, log: &str) -> (Running, String) {
     let server = place.start_logged(&["serve", "--listen", listen], log);
     until("the address is told", || told(place, log).is_some());
     (server, told(place, log).unwrap())
 }
 
 /// Returns the address that a server told.
-fn told(place: &Place, log: &str) -> Option<String> {
+pub(crate) fn told(place: &Place, log: &str) -> Option<String> {
     let text = place.read(log)?;
     let rest = text.split_once("listening on http://")?.1;
     Some(rest.split_once(' ')?.0.to_owned())
@@ -23,11 +23,22 @@ fn told(place: &Place, log: &str) -> Option<String> {
 
 /// Asks once; returns the code and the body.
 fn ask(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+    ask_with(address, method, path, "", body)
+}
+
+/// The same with more lines in the head.
+pub(crate) fn ask_with(
+    address: &str,
+    method: &str,
+    path: &str,
+    lines: &str,
+    body: &str,
+) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+         {lines}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
