@@ -1,10 +1,11 @@
 //! dutiful.toml: what it may say, and the sentences when it says anything else.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dutiful::{ATTEMPTS_MAX, Delivery, InvalidJob, Name, PRIORITY_MAX, TIMEOUT_MAX, TypeDefaults};
+use dutiful_server::push::{Secret, SecretError};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -14,8 +15,6 @@ use crate::input;
 
 /// Largest dutiful.toml, in bytes.
 const BYTES_MAX: u64 = 1024 * 1024;
-/// How long a snoozed job waits when its handler says nothing else.
-const SNOOZE_DEFAULT: Duration = Duration::from_secs(60);
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -101,8 +100,21 @@ pub(crate) struct HandlerConfig {
     /// The program and its arguments, fixed here: nothing of a job ever reaches them.
     #[serde(default)]
     pub(crate) command: Vec<String>,
-    /// A handler behind HTTP; not in this version.
-    pub(crate) url: Option<toml::Value>,
+    /// Where its jobs are sent, instead of to a command.
+    pub(crate) url: Option<String>,
+    /// The keys that sign what is sent.
+    #[serde(default, deserialize_with = "hidden")]
+    pub(crate) secrets: Vec<Secret>,
+    /// The variable that holds further secrets, with blanks between them.
+    pub(crate) secrets_env: Option<String>,
+    /// Statuses that give the job up, beside 409 and 410.
+    #[serde(default)]
+    pub(crate) discard_status: Vec<u16>,
+    /// True when the URL may lead to this machine or a private network.
+    #[serde(default)]
+    pub(crate) allow_private: bool,
+    /// A file of certificates to believe beside the public authorities.
+    pub(crate) ca_file: Option<PathBuf>,
     /// How long one attempt may run.
     #[serde(default, deserialize_with = "maybe_timeout")]
     pub(crate) timeout: Option<Duration>,
@@ -122,9 +134,9 @@ pub(crate) struct HandlerConfig {
     /// Exit codes that ask for a later run.
     #[serde(default, deserialize_with = "exit_codes")]
     pub(crate) snooze_exit: Vec<i32>,
-    /// How much later.
-    #[serde(default = "default_snooze", deserialize_with = "plain_duration")]
-    pub(crate) snooze_for: Duration,
+    /// How much later; a minute, when nothing is said.
+    #[serde(default, deserialize_with = "maybe_duration")]
+    pub(crate) snooze_for: Option<Duration>,
     /// Added to the command's environment.
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
@@ -174,12 +186,15 @@ impl HandlerConfig {
 
     fn check(&self) -> Result<(), String> {
         if self.url.is_some() {
-            return Err("has a url, and this version runs commands only; \
-                 write command = [\"curl\", …] or another program that calls it"
-                .to_owned());
+            return self.check_push();
+        }
+        if let Some(key) = self.of_a_push() {
+            return Err(format!("has {key} and no url, to which that belongs; add it"));
         }
         if self.command.first().is_none_or(String::is_empty) {
-            return Err("names no program; write command = [\"program\", \"argument\"]".to_owned());
+            return Err("names no program; write command = [\"program\", \"argument\"], \
+                 or url = \"https://…\""
+                .to_owned());
         }
         if self.command.iter().any(|part| part.contains('\0')) {
             return Err("has a NUL character in its command; remove it".to_owned());
@@ -188,6 +203,33 @@ impl HandlerConfig {
             return Err(format!("has {code} in discard_exit and in snooze_exit; choose one"));
         }
         self.env.iter().try_for_each(|(key, value)| check_variable(key, value))
+    }
+
+    fn check_push(&self) -> Result<(), String> {
+        let of_a_command = [
+            ("command", !self.command.is_empty()),
+            ("discard_exit", !self.discard_exit.is_empty()),
+            ("snooze_exit", !self.snooze_exit.is_empty()),
+            ("snooze_for", self.snooze_for.is_some()),
+            ("env", !self.env.is_empty()),
+        ];
+        match of_a_command.into_iter().find(|(_, is_there)| *is_there) {
+            Some(("command", _)) => Err("has a command and a url; choose one".to_owned()),
+            Some((key, _)) => Err(format!("has {key}, which is for commands; strike it")),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns a key that only a handler with a URL has.
+    fn of_a_push(&self) -> Option<&'static str> {
+        let keys = [
+            ("secrets", !self.secrets.is_empty()),
+            ("secrets_env", self.secrets_env.is_some()),
+            ("discard_status", !self.discard_status.is_empty()),
+            ("allow_private", self.allow_private),
+            ("ca_file", self.ca_file.is_some()),
+        ];
+        keys.into_iter().find_map(|(key, is_there)| is_there.then_some(key))
     }
 }
 
@@ -228,10 +270,6 @@ fn default_queue() -> String {
     "default".to_owned()
 }
 
-fn default_snooze() -> Duration {
-    SNOOZE_DEFAULT
-}
-
 fn plain_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     input::duration(&text).map_err(D::Error::custom)
@@ -244,6 +282,14 @@ fn maybe_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>,
 
 fn maybe_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     plain_duration(from).map(Some)
+}
+
+/// Reads secrets; what is wrong with one is said without repeating it.
+fn hidden<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Secret>, D::Error> {
+    let values = toml::Value::deserialize(from)?;
+    let secret = |value: &toml::Value| Secret::parse(value.as_str()?).ok();
+    let found = values.as_array().map(|values| values.iter().map(secret).collect());
+    found.flatten().ok_or_else(|| D::Error::custom(format!("secrets is a list, and {SecretError}")))
 }
 
 /// Reads `3` or `[3, 4]`, each a code that a program can exit with and that is not success.
@@ -295,7 +341,11 @@ mod tests {
             ("[handlers.a]\ncommand = [\"x\"]\ntimeout = \"-5s\"", "the timeout -5s"),
             ("[handlers.a]\ncommand = [\"x\"]\ntimeout = 5", "expected a string"),
             ("[handlers.a]\ncommand = []", "names no program"),
-            ("[handlers.a]\nurl = \"https://x\"", "commands only"),
+            ("[handlers.a]\nurl = \"https://x\"\ncommand = [\"x\"]", "choose one"),
+            ("[handlers.a]\nurl = \"https://x\"\nsnooze_for = \"1s\"", "has snooze_for, which"),
+            ("[handlers.a]\ncommand = [\"x\"]\nallow_private = true", "and no url"),
+            ("[handlers.a]\nurl = \"https://x\"\nsecrets = \"whsec_hidden\"", "secrets is a list"),
+            ("[handlers.a]\nurl = \"https://x\"\nsecrets = [\"whsec_hidden\"]", "openssl rand"),
             ("[handlers.a]\ncommand = [\"x\"]\ndiscard_exit = 0", "0 is not an exit code"),
             ("[handlers.a]\ncommand = [\"x\"]\ndiscard_exit = 3\nsnooze_exit = [3]", "choose one"),
             ("[handlers.a]\ncommand = [\"x\"]\nenv = { DUTIFUL_JOB_ID = \"1\" }", "sets DUTIFUL_"),
@@ -305,6 +355,7 @@ mod tests {
             let error = read(text).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");
             assert!(error.contains("code: 2"), "{error}");
+            assert!(!error.contains("whsec_hidden"), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Handlers that dutiful.toml declares: from a command in the file to a worker that runs it.
+//! Handlers that dutiful.toml declares: from a command or URL in the file to a worker that runs it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use dutiful::{Client, Context, HandlerError, Name, Retention, Retry, TypeDefaults, Worker};
 use dutiful_server::Served;
+use dutiful_server::push::{Push, Target};
 use serde_json::value::RawValue;
 
 use crate::config::{HandlerConfig, Order, QueueConfig};
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::process::{self, Ended, Keeper, Spec};
+use crate::pushing;
 use crate::settings::Settings;
 
 /// Jobs of one queue at once, when dutiful.toml says nothing.
 const SLOTS_DEFAULT: usize = 10;
 
+/// How long a snoozed job waits when its handler says nothing else.
+const SNOOZE_DEFAULT: Duration = Duration::from_secs(60);
 /// A line of stderr that begins so says how far the command has come.
 const PROGRESS: &str = "dutiful: progress ";
 
@@ -33,6 +37,19 @@ pub(crate) struct Wishes {
 pub(crate) struct Handler {
     defaults: TypeDefaults,
     retry: Retry,
+    runs: Runs,
+}
+
+/// What runs the jobs of a handler.
+#[derive(Clone, Debug)]
+enum Runs {
+    Command(Arc<Program>),
+    Push(Target),
+}
+
+/// A command, and what its exit codes mean.
+#[derive(Debug)]
+struct Program {
     spec: Spec,
     discard_exit: Vec<i32>,
     snooze_exit: Vec<i32>,
@@ -40,7 +57,7 @@ pub(crate) struct Handler {
 }
 
 /// Checks all handlers before anything starts.
-pub(crate) fn handlers(settings: &Settings) -> Result<Vec<Handler>, Failure> {
+pub(crate) fn handlers(settings: &Settings, push: &Push) -> Result<Vec<Handler>, Failure> {
     let file = settings.config_file.display();
     let refused = |name: &str, why: String| {
         Failure::usage(format!("start the worker: in {file}, [handlers.{name}]: {why}"))
@@ -48,23 +65,30 @@ pub(crate) fn handlers(settings: &Settings) -> Result<Vec<Handler>, Failure> {
     let handlers = &settings.config.handlers;
     handlers
         .iter()
-        .map(|(name, one)| handler(name, one).map_err(|why| refused(name, why)))
+        .map(|(name, one)| handler(name, one, push).map_err(|why| refused(name, why)))
         .collect()
 }
 
-fn handler(name: &str, config: &HandlerConfig) -> Result<Handler, String> {
+fn handler(name: &str, config: &HandlerConfig, push: &Push) -> Result<Handler, String> {
     let defaults = config.defaults(name).map_err(|error| error.to_string())?;
+    let retry = config.retry_base.map_or(Retry::DEFAULT, Retry::exponential);
+    let runs = match &config.url {
+        Some(url) => Runs::Push(pushing::target(push, url, config)?),
+        None => Runs::Command(Arc::new(program(config)?)),
+    };
+    Ok(Handler { defaults, retry, runs })
+}
+
+fn program(config: &HandlerConfig) -> Result<Program, String> {
     let (program, args) = config.command.split_first().ok_or("it names no program")?;
     let program =
         process::find(program).map_err(|why| format!("{why}; install it or mend the command"))?;
     let spec = Spec { program, args: args.to_vec(), env: process::allowed() };
-    Ok(Handler {
-        defaults,
-        retry: config.retry_base.map_or(Retry::DEFAULT, Retry::exponential),
+    Ok(Program {
         spec: spec.with_env(&config.env),
         discard_exit: config.discard_exit.clone(),
         snooze_exit: config.snooze_exit.clone(),
-        snooze_for: config.snooze_for,
+        snooze_for: config.snooze_for.unwrap_or(SNOOZE_DEFAULT),
     })
 }
 
@@ -130,10 +154,10 @@ pub(crate) fn worker(
     let name = format!("{}:{}", host.nodename().to_string_lossy(), std::process::id());
     let mut worker = Worker::new(client, ()).name(name).observer(Arc::new(Log));
     for handler in handlers {
-        let (defaults, retry) = (handler.defaults.clone(), handler.retry);
-        let (handler, keeper) = (Arc::new(handler), keeper.clone());
+        let Handler { defaults, retry, runs } = handler;
+        let keeper = keeper.clone();
         worker = worker.raw(defaults, retry, move |payload, cx| {
-            attempt(handler.clone(), keeper.clone(), payload, cx)
+            attempt(runs.clone(), keeper.clone(), payload, cx)
         });
     }
     let mut by_weight: Vec<_> = queues.iter().collect();
@@ -171,20 +195,24 @@ pub(crate) fn worker(
 /// Runs one attempt of a job and returns its result. When this is dropped (timeout, cancel,
 /// shutdown, a lost lease), the command and everything it started is killed.
 async fn attempt(
-    handler: Arc<Handler>,
+    runs: Runs,
     keeper: Keeper,
     payload: Vec<u8>,
     cx: Context<()>,
 ) -> dutiful::Result<Option<Box<RawValue>>> {
+    let program = match runs {
+        Runs::Command(program) => program,
+        Runs::Push(target) => return target.attempt(payload, &cx).await,
+    };
     let variables = process::job_variables(&cx);
     let tell = |line: &str| note(&cx, line);
-    let ended = process::run(&handler.spec, variables, payload, &keeper, tell).await;
+    let ended = process::run(&program.spec, variables, payload, &keeper, tell).await;
     let ended = ended.map_err(|error| {
-        let program = handler.spec.program.display();
+        let program = program.spec.program.display();
         HandlerError::msg(format!("the program {program} did not start: {error}"))
             .with_class("spawn")
     })?;
-    verdict(&handler, ended)
+    verdict(&program, ended)
 }
 
 /// Keeps a line of a command's stderr in the job's log, or hears from it how far it has come.
@@ -198,17 +226,17 @@ fn note(cx: &Context<()>, line: &str) {
 }
 
 /// Turns an exit code into what becomes of the job.
-fn verdict(handler: &Handler, ended: Ended) -> dutiful::Result<Option<Box<RawValue>>> {
+fn verdict(program: &Program, ended: Ended) -> dutiful::Result<Option<Box<RawValue>>> {
     let code = ended.status.code();
     if code == Some(0) {
         return Ok(ended.result);
     }
     let error = HandlerError::msg(message(&ended)).with_class(ended.class());
     Err(match code {
-        Some(code) if handler.snooze_exit.contains(&code) => {
-            HandlerError::snooze(handler.snooze_for, error)
+        Some(code) if program.snooze_exit.contains(&code) => {
+            HandlerError::snooze(program.snooze_for, error)
         }
-        Some(code) if handler.discard_exit.contains(&code) => HandlerError::discard(error),
+        Some(code) if program.discard_exit.contains(&code) => HandlerError::discard(error),
         _ => error,
     })
 }

@@ -14,6 +14,7 @@ mod log;
 mod output;
 mod probes;
 mod process;
+mod pushing;
 mod settings;
 
 use std::process::ExitCode;

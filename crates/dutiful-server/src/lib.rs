@@ -50,6 +50,7 @@ mod listen;
 mod look;
 mod monitor;
 mod options;
+pub mod push;
 mod redact;
 mod routes;
 mod rows;

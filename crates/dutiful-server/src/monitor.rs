@@ -11,6 +11,7 @@ use crate::counts::Counts;
 use crate::gauges;
 use crate::health::Health;
 use crate::labels::QUEUE_DEFAULT;
+use crate::push::{Breakers, Push};
 
 /// A due job that a worker with free slots leaves alone for this long means that it is stuck.
 pub const STUCK_AFTER: Duration = Duration::from_secs(60);
@@ -61,19 +62,27 @@ pub struct Monitor {
     counts: Counts,
     health: Health,
     worker: OnceLock<WorkerHandle>,
+    breakers: OnceLock<Breakers>,
 }
 
 impl Monitor {
     /// Returns a monitor with every family at zero, for a worker that has not started.
     pub fn new(served: Served) -> Self {
         let (counts, health) = (Counts::new(&served), Health::new(STUCK_AFTER));
-        Self { served, counts, health, worker: OnceLock::new() }
+        let (worker, breakers) = (OnceLock::new(), OnceLock::new());
+        Self { served, counts, health, worker, breakers }
     }
 
     /// Tells the monitor of the worker's handle: a quiet worker is not ready, and not stuck.
     pub fn watch(&self, worker: WorkerHandle) {
         // Told again, it stays with the first: a monitor is for one worker.
         let _ = self.worker.set(worker);
+    }
+
+    /// Shows the circuit breakers of push handlers among the metrics.
+    pub fn watch_push(&self, push: &Push) {
+        // Told again, it stays with the first, as above.
+        let _ = self.breakers.set(push.breakers().clone());
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
@@ -120,6 +129,9 @@ impl Monitor {
         text::encode_registry(&mut page, &gauges::registry(stats, &self.served))?;
         if let Some(fleet) = fleet {
             text::encode_registry(&mut page, fleet)?;
+        }
+        if let Some(breakers) = self.breakers.get() {
+            text::encode_registry(&mut page, &breakers.registry())?;
         }
         text::encode_eof(&mut page)?;
         Ok(page)

@@ -167,6 +167,11 @@ impl<A> Context<A> {
         self.attempt.timeout
     }
 
+    /// Returns which promise the job has.
+    pub fn delivery(&self) -> Delivery {
+        self.attempt.delivery
+    }
+
     /// Returns the queue.
     pub fn queue(&self) -> &str {
         self.attempt.queue.as_str()

@@ -11,7 +11,7 @@ use crate::failure::{Answer, Failure};
 use crate::handlers::{self, Wishes};
 use crate::probes::Probes;
 use crate::settings::Settings;
-use crate::{access, input, output};
+use crate::{access, input, output, pushing};
 
 /// Where the server listens when nobody says.
 const LISTEN_DEFAULT: &str = "127.0.0.1:7700";
@@ -49,7 +49,8 @@ pub(crate) struct Args {
 
 /// Serves until a signal comes.
 pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
-    let checked = handlers::handlers(&settings)?;
+    let push = pushing::push();
+    let checked = handlers::handlers(&settings, &push)?;
     let queues = handlers::queues(&[], &settings)?;
     let config = &settings.config.worker;
     let options = access::options(&settings, args.auth)?;
@@ -71,6 +72,7 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     let worker = dutiful_server::with_operations(worker.observer(observer));
     let answering = listening.answer_all(&client, options);
     answering.monitor.watch(worker.handle());
+    answering.monitor.watch_push(&push);
     let quiet = tokio::spawn(dutiful::quiet_signals(worker.handle()));
     let told = async {
         let place = output::plain(&client.facts().place);

@@ -11,7 +11,7 @@ use crate::failure::{Answer, Failure};
 use crate::handlers::{self, Wishes};
 use crate::probes::{Answering, Probes};
 use crate::settings::Settings;
-use crate::{input, output};
+use crate::{input, output, pushing};
 
 /// The arguments of `dutiful work`.
 #[derive(Debug, clap::Args)]
@@ -79,7 +79,8 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
             "start the worker: {file} declares no handler; add [handlers.TYPE] with command = [\"program\"]"
         )));
     }
-    let checked = handlers::handlers(&settings)?;
+    let push = pushing::push();
+    let checked = handlers::handlers(&settings, &push)?;
     let queues = handlers::queues(&args.queues, &settings)?;
     let probes = probes(&args, &settings, &queues).await?;
     let observer = probes.as_ref().map(Probes::observer);
@@ -92,7 +93,11 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
         worker = worker.observer(observer);
     }
     let quiet = tokio::spawn(dutiful::quiet_signals(worker.handle()));
-    let report = match probes.map(|probes| probes.answer(&client)) {
+    let answering = probes.map(|probes| probes.answer(&client));
+    if let Some(answering) = &answering {
+        answering.monitor.watch_push(&push);
+    }
+    let report = match answering {
         Some(answering) => run_answering(worker, answering, &client, &queues, settings.json).await,
         None => worker.run_until(until_signal(&client, &queues, settings.json)).await,
     };
