@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dutiful::{ATTEMPTS_MAX, Delivery, InvalidJob, Name, PRIORITY_MAX, TIMEOUT_MAX, TypeDefaults};
-use dutiful_server::push::{Secret, SecretError};
+use dutiful_server::push::Secret;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -286,10 +286,11 @@ fn maybe_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>
 
 /// Reads secrets; what is wrong with one is said without repeating it.
 fn hidden<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Secret>, D::Error> {
-    let values = toml::Value::deserialize(from)?;
-    let secret = |value: &toml::Value| Secret::parse(value.as_str()?).ok();
-    let found = values.as_array().map(|values| values.iter().map(secret).collect());
-    found.flatten().ok_or_else(|| D::Error::custom(format!("secrets is a list, and {SecretError}")))
+    let toml::Value::Array(values) = toml::Value::deserialize(from)? else {
+        return Err(D::Error::custom("secrets is a list; write secrets = [\"whsec_…\"]"));
+    };
+    let secret = |value: &toml::Value| Secret::parse(value.as_str().unwrap_or_default());
+    values.iter().map(|value| secret(value).map_err(D::Error::custom)).collect()
 }
 
 /// Reads `3` or `[3, 4]`, each a code that a program can exit with and that is not success.
