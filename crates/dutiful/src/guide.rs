@@ -11,6 +11,7 @@
 //! [http]: http
 //! [access]: access
 //! [starting]: starting
+//! [push]: push
 //! [coming-from]: coming_from
 //!
 #![doc = include_str!("../guide/README.md")]
@@ -34,6 +35,7 @@ macro_rules! page {
         #[doc = "[http]: crate::guide::http"]
         #[doc = "[access]: crate::guide::access"]
         #[doc = "[starting]: crate::guide::starting"]
+        #[doc = "[push]: crate::guide::push"]
         #[doc = "[coming-from]: crate::guide::coming_from"]
         #[doc = ""]
         #[doc = include_str!(concat!("../guide/", $file))]
@@ -52,4 +54,5 @@ page!(operating, "operating.md");
 page!(http, "http.md");
 page!(access, "access.md");
 page!(starting, "starting.md");
+page!(push, "push.md");
 page!(coming_from, "coming-from.md");

@@ -1,4 +1,4 @@
-//! `dutiful work`: runs the handlers that dutiful.toml declares, as commands.
+//! `dutiful work`: runs the handlers that dutiful.toml declares, as commands or behind URLs.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -28,6 +28,9 @@ dutiful.toml declares what runs:
   command = [\"python3\", \"send_email.py\"]
   timeout = \"30s\"             # also: max_attempts, priority, delivery, retry_base, discard_exit,
                               # snooze_exit, snooze_for, env = { KEY = \"value\" }
+  [handlers.invoice]          # or a URL that each job is sent to, signed
+  url = \"https://shop.example/jobs/invoice\"
+  secrets_env = \"SHOP_KEYS\"   # also: secrets, discard_status, allow_private, ca_file
   [queues.mail]               # also: weight
   slots = 20
   [worker]                    # also: slots, lease, poll, crashes_max, order = \"strict\", listen,
@@ -41,8 +44,14 @@ _CORRELATION_ID and TRACEPARENT. Exit code 0 is success and the last line of std
 result; codes in discard_exit give the job up; codes in snooze_exit run it again after snooze_for
 (1m); any other fails the attempt with the end of stderr as the error. Lines of stderr are kept in
 the job's log; \"dutiful: progress 40 resizing\" is shown as its progress. At the timeout the command
-and everything it started is killed. SIGTERM or Ctrl-C stops gracefully, a second one at once.
-SIGTSTP (Ctrl-Z) makes it quiet: it claims nothing more and ends what runs; SIGCONT lets it go on.
+and everything it started is killed.
+
+A job with a URL is completed when the answer is 2xx (a JSON body is the result), dead at 409, 410 and
+discard_status, retried after the Retry-After of 429 and 503, and else failed. A service that fails
+again and again is left alone for a while, and its jobs wait uncharged.
+
+SIGTERM or Ctrl-C stops gracefully, a second one at once. SIGTSTP (Ctrl-Z) makes it quiet: it claims
+nothing more and ends what runs; SIGCONT lets it go on.
 
 With --listen the worker answers GET /healthz (503 when it is stuck), /readyz (503 when the store does
 not answer, and from the first signal on) and /metrics (OpenMetrics, for Prometheus). Nobody is asked
@@ -76,7 +85,8 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     if settings.config.handlers.is_empty() {
         let file = settings.config_file.display();
         return Err(Failure::usage(format!(
-            "start the worker: {file} declares no handler; add [handlers.TYPE] with command = [\"program\"]"
+            "start the worker: {file} declares no handler; add [handlers.TYPE] with \
+             command = [\"program\"] or url = \"https://…\""
         )));
     }
     let push = pushing::push();

@@ -10,6 +10,7 @@ mod hostile;
 mod operate;
 mod pictures;
 mod place;
+mod push;
 mod safekeeping;
 mod serve;
 mod terminal;

@@ -181,11 +181,10 @@ impl Site {
         let (tell, came) = mpsc::unbounded_channel();
         let defaults = TypeDefaults::unknown(Name::new("type", "t").unwrap());
         let worker = Worker::new(&client, ()).slots(1).observer(Arc::new(Ears(tell)));
-        let worker =
-            worker.raw(defaults, Retry::fixed(LONG), move |payload, cx| {
-                let target = target.clone();
-                async move { target.attempt(payload, &cx).await }
-            });
+        let worker = worker.raw(defaults, Retry::fixed(LONG), move |payload, cx| {
+            let target = target.clone();
+            async move { target.attempt(payload, &cx).await }
+        });
         let working = tokio::spawn(async move {
             worker.run_until(std::future::pending()).await.unwrap();
         });
