@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::commands::{
     backup, completions, dead, doctor, enqueue, jobs, migrate, password, queues, restore, serve,
-    stats, tokens, work, workers,
+    stats, tokens, top, work, workers,
 };
 use crate::failure::Failure;
 use crate::settings::Global;
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Password(password::Args),
     /// Count jobs by state and queue
     Stats(stats::Args),
+    /// Watch queues, jobs, dead letters and workers in the terminal, and act on them
+    Top(top::Args),
     /// Look for what is wrong with the store, its place and its workers
     Doctor(doctor::Args),
     /// Write a whole copy of the store to a new file, while workers go on

@@ -15,7 +15,9 @@ mod output;
 mod probes;
 mod process;
 mod pushing;
+mod remote;
 mod settings;
+mod top;
 
 use std::process::ExitCode;
 

@@ -59,11 +59,16 @@ pub(crate) fn plain(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\t' => safe.push(' '),
-            c if c.is_control() => safe.extend(c.escape_default()),
+            c if c.is_control() || turns(c) => safe.extend(c.escape_default()),
             c => safe.push(c),
         }
     }
     safe
+}
+
+/// Marks that turn the direction of what follows, and can make a line read as another one.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Returns at most `most` characters of plain text.
@@ -82,6 +87,7 @@ mod tests {
     #[test]
     fn leaves_nothing_that_steers_a_terminal() {
         assert_eq!(plain("a\u{1b}[31mb\r\nc\u{9b}"), "a\\u{1b}[31mb\\r c\\u{9b}");
+        assert_eq!(plain("a\u{202e}b\u{200d}"), "a\\u{202e}b\u{200d}");
         assert_eq!(short("äöü", 3), "äöü");
         assert_eq!(short("äöüß", 3), "äöü…");
     }

@@ -59,6 +59,7 @@ mod shelf;
 
 pub use access::password::hash_password;
 pub use access::tokens;
+pub use api::dead::{DeadGroup, DeadGroups, dead_groups, died_of};
 pub use listen::{ListenError, Listening};
 pub use monitor::{Monitor, STUCK_AFTER, Served};
 pub use options::{AccessOptions, Options, ProxyOptions};

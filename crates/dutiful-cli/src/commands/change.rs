@@ -90,11 +90,11 @@ fn print_lines(verb: Verb, changes: &[(JobId, Change)]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn is_fine(change: &Change) -> bool {
+pub(crate) fn is_fine(change: &Change) -> bool {
     matches!(change, Change::Done | Change::Requested)
 }
 
-fn reason(verb: Verb, change: &Change) -> String {
+pub(crate) fn reason(verb: Verb, change: &Change) -> String {
     match change {
         Change::NotFound => {
             "the store does not know it (deleted, pruned, or another store)".to_owned()
@@ -116,7 +116,7 @@ fn reason(verb: Verb, change: &Change) -> String {
     }
 }
 
-fn infinitive(verb: Verb) -> &'static str {
+pub(crate) fn infinitive(verb: Verb) -> &'static str {
     match verb {
         Verb::Cancel => "cancel",
         Verb::Retry => "retry",
@@ -126,7 +126,7 @@ fn infinitive(verb: Verb) -> &'static str {
     }
 }
 
-fn participle(verb: Verb) -> &'static str {
+pub(crate) fn participle(verb: Verb) -> &'static str {
     match verb {
         Verb::Cancel => "cancelled",
         Verb::Retry => "retried",

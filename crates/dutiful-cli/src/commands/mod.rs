@@ -19,6 +19,7 @@ pub(crate) mod restore;
 pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod tokens;
+pub(crate) mod top;
 pub(crate) mod work;
 pub(crate) mod workers;
 
@@ -45,6 +46,7 @@ pub(crate) async fn run(cli: Cli) -> Answer {
         Command::Tokens(command) => tokens::run(command, settings).await,
         Command::Password(args) => password::run(&args, &settings),
         Command::Stats(args) => stats::run(args, settings).await,
+        Command::Top(args) => top::run(args, settings).await,
         Command::Migrate(args) => migrate::run(args, settings).await,
         Command::Bench(args) => bench::run(args, settings).await,
         Command::Workers(command) => workers::run(command, settings).await,

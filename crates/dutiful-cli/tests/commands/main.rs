@@ -14,6 +14,7 @@ mod push;
 mod safekeeping;
 mod serve;
 mod terminal;
+mod top;
 mod watch;
 mod work;
 mod work_crash;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -10,19 +10,25 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use crate::place::{Place, until};
 
 /// A run of the binary on a terminal of its own.
-struct Screen {
-    child: Child,
-    keys: File,
-    seen: Arc<Mutex<String>>,
+pub(crate) struct Screen {
+    pub(crate) child: Child,
+    pub(crate) keys: File,
+    pub(crate) seen: Arc<Mutex<String>>,
+    /// The terminal's path.
+    pub(crate) name: String,
+    /// Its modes before the binary ran.
+    pub(crate) modes: String,
 }
 
 impl Screen {
-    fn start(place: &Place, args: &[&str]) -> Self {
+    pub(crate) fn start(place: &Place, args: &[&str]) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
         let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
-        let theirs = File::options().read(true).write(true).open(name).unwrap();
+        let theirs = File::options().read(true).write(true).open(&name).unwrap();
+        stty(&name, &["rows", "30", "cols", "100"]);
+        let modes = stty(&name, &["-g"]);
         let mut command = place.command(args);
         let end = || Stdio::from(theirs.try_clone().unwrap());
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
@@ -36,19 +42,26 @@ impl Screen {
                 copy.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..n]));
             }
         });
-        Self { child, keys, seen }
+        Self { child, keys, seen, name, modes }
     }
 
-    fn until_shown(&self, times: usize, text: &str) {
+    pub(crate) fn until_shown(&self, times: usize, text: &str) {
         until(&format!("{text} is shown"), || {
             self.seen.lock().unwrap().matches(text).count() >= times
         });
     }
 
-    fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         until("it ends", || self.child.try_wait().unwrap().is_some());
         self.child.wait().unwrap().code()
     }
+}
+
+/// Asks or tells a terminal how it behaves.
+pub(crate) fn stty(terminal: &str, args: &[&str]) -> String {
+    let ran = Command::new("stty").args(["-F", terminal]).args(args).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    String::from_utf8(ran.stdout).unwrap()
 }
 
 #[test]

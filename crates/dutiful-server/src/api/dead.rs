@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use axum::Json;
 use axum::extract::State;
-use dutiful::{Filter, JobId, JobInfo, Name, State as JobState, Timestamp};
+use dutiful::{Client, Error, Filter, JobId, JobInfo, Name, State as JobState, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -36,34 +36,41 @@ pub(crate) struct GroupsInput {
 }
 
 /// Dead jobs by cause, the most frequent first.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct DeadGroups {
-    groups: Vec<DeadGroup>,
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeadGroups {
+    /// The most frequent first.
+    pub groups: Vec<DeadGroup>,
     /// False where only the newest dead jobs, about 20,000, were looked at.
-    complete: bool,
+    pub complete: bool,
 }
 
 /// Dead jobs of one type with one cause.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct DeadGroup {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeadGroup {
     /// Stable: the same type, class and message without its numbers and names.
-    fingerprint: String,
+    pub fingerprint: String,
+    /// Their type.
     #[serde(rename = "type")]
     #[schema(value_type = String)]
-    job_type: Name,
-    class: String,
+    pub job_type: Name,
+    /// The class of their errors.
+    pub class: String,
     /// The message, with what differs from job to job left out.
-    message: String,
-    count: u64,
+    pub message: String,
+    /// How many.
+    pub count: u64,
+    /// The queues that they are of.
     #[schema(value_type = Vec<String>)]
-    queues: BTreeSet<Name>,
+    pub queues: BTreeSet<Name>,
     /// The newest of them.
     #[schema(value_type = String, format = Uuid)]
-    sample: JobId,
+    pub sample: JobId,
+    /// When the first of them died.
     #[schema(value_type = String, format = DateTime)]
-    first_at: Timestamp,
+    pub first_at: Timestamp,
+    /// When the last of them died.
     #[schema(value_type = String, format = DateTime)]
-    last_at: Timestamp,
+    pub last_at: Timestamp,
 }
 
 /// Group dead jobs by what they died of.
@@ -77,10 +84,19 @@ pub(super) async fn groups(
     let GroupsInput { queue, job_type } = asked;
     let state = Some(JobState::Dead);
     let dead = FilterInput { state, queue, job_type, ..FilterInput::default() };
-    let mut filter = Filter { limit: Some(dutiful::PAGE_MAX), ..dead.chosen()?.filter };
+    Ok(Json(dead_groups(site.client(), dead.chosen()?.filter).await?))
+}
+
+/// Groups the newest dead jobs that a filter leaves by what they died of.
+///
+/// # Errors
+/// Those of the store.
+pub async fn dead_groups(client: &Client, filter: Filter) -> Result<DeadGroups, Error> {
+    let (state, limit) = (Some(JobState::Dead), Some(dutiful::PAGE_MAX));
+    let mut filter = Filter { state, limit, ..filter };
     let (mut groups, mut complete) = (HashMap::new(), false);
     for _ in 0..PAGES_MAX {
-        let page = site.client().jobs(filter.clone()).await?;
+        let page = client.jobs(filter.clone()).await?;
         page.jobs.into_iter().for_each(|job| count(&mut groups, job));
         filter.before = page.next;
         complete = page.next.is_none();
@@ -91,7 +107,7 @@ pub(super) async fn groups(
     let mut groups: Vec<DeadGroup> = groups.into_values().collect();
     groups.sort_by_key(|one| (std::cmp::Reverse(one.count), one.fingerprint.clone()));
     groups.truncate(GROUPS_MAX);
-    Ok(Json(DeadGroups { groups, complete }))
+    Ok(DeadGroups { groups, complete })
 }
 
 fn count(groups: &mut HashMap<String, DeadGroup>, job: JobInfo) {
@@ -135,8 +151,8 @@ impl Cause {
     }
 }
 
-/// Says whether a job died of what the fingerprint stands for.
-pub(super) fn has(job: &JobInfo, wanted: &str) -> bool {
+/// Says whether a job died of what the fingerprint of a [`DeadGroup`] stands for.
+pub fn died_of(job: &JobInfo, wanted: &str) -> bool {
     job.state == JobState::Dead && Cause::of(job).fingerprint == wanted
 }
 

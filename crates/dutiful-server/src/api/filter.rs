@@ -93,7 +93,7 @@ impl Chosen {
         filter.limit = Some(dutiful::PAGE_MAX);
         for _ in 0..PAGES_MAX {
             let page = client.jobs(filter.clone()).await?;
-            for job in page.jobs.into_iter().filter(|job| dead::has(job, wanted)) {
+            for job in page.jobs.into_iter().filter(|job| dead::died_of(job, wanted)) {
                 jobs.push(job);
                 if jobs.len() == limit {
                     let next = jobs.last().map(|job| job.id);

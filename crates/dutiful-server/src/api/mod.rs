@@ -5,7 +5,7 @@ pub(crate) mod access;
 mod attempts;
 mod audit;
 mod claim;
-mod dead;
+pub(crate) mod dead;
 mod enqueue;
 mod fence;
 mod filter;
@@ -20,6 +20,7 @@ mod problem;
 mod queues;
 mod session;
 mod tokens;
+mod totals;
 mod view;
 mod workers;
 
@@ -187,6 +188,7 @@ pub(crate) fn routes(site: Site) -> (Router, OpenApi) {
         .routes(routes!(queues::backlog))
         .routes(routes!(dead::groups))
         .routes(routes!(numbers::stats))
+        .routes(routes!(totals::totals))
         .routes(routes!(numbers::doctor))
         .routes(routes!(numbers::info))
         .routes(routes!(numbers::events))

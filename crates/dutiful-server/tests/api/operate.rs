@@ -182,6 +182,11 @@ async fn numbers_and_facts_are_told(site: &Site) {
     assert!(warned.contains("nobody_runs_it"), "{warned}");
     let backlog = site.get("/v1/backlog").await.json();
     assert_eq!((&backlog["depth"], &backlog["queues"]["mail"]["depth"]), (&json!(1), &json!(1)));
+    let totals = site.get("/v1/totals").await.json();
+    let one = &totals["totals"][0];
+    assert_eq!((&one["type"], &one["enqueued"]), (&json!("nobody_runs_it"), &json!(1)));
+    let lengths = [&totals["bounds_ms"], &one["ran"]["buckets"]].map(|all| all.as_array().unwrap().len());
+    assert_eq!(lengths, [dutiful::SPREAD_MS.len(), dutiful::SPREAD_MS.len() + 1]);
     let info = site.get("/v1/info").await.json();
     assert_eq!((&info["name"], &info["open"]), (&json!("dutiful"), &json!(true)));
     assert!(["sqlite", "postgres"].contains(&info["store"]["store"].as_str().unwrap()));
