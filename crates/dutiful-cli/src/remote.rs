@@ -181,7 +181,8 @@ impl Remote {
         if status == StatusCode::UNAUTHORIZED {
             why.push_str("; give a token with --token or DUTIFUL_TOKEN");
         }
-        if let Some(elsewhere) = response.headers().get(LOCATION).filter(|_| status.is_redirection())
+        if let Some(elsewhere) =
+            response.headers().get(LOCATION).filter(|_| status.is_redirection())
         {
             why = format!("it sends elsewhere; name {} if that is right", show(elsewhere));
         }

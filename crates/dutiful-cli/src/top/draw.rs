@@ -19,9 +19,9 @@ const QUESTION_COLUMNS: u16 = 70;
 /// Draws everything.
 pub(crate) fn draw(frame: &mut Frame<'_>, model: &mut Model, paint: Paint) {
     let notice = notice(model, paint);
-    let notice_rows = notice.as_ref().map_or(0, |(text, _)| {
-        wrapped(text, frame.area().width).len().clamp(1, 3) as u16
-    });
+    let notice_rows = notice
+        .as_ref()
+        .map_or(0, |(text, _)| wrapped(text, frame.area().width).len().clamp(1, 3) as u16);
     let rows = [
         Constraint::Length(1),
         Constraint::Length(1),
@@ -56,7 +56,9 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Paint) {
     let age = model.looked_at.map(|at| at.elapsed());
     let state = match age {
         None => ("looking …".to_owned(), paint.faint()),
-        Some(age) if age > model.every * STALE_LOOKS => (format!("{} old", span(age)), paint.warn()),
+        Some(age) if age > model.every * STALE_LOOKS => {
+            (format!("{} old", span(age)), paint.warn())
+        }
         Some(_) => (format!("every {}", span(model.every)), paint.faint()),
     };
     let name = Span::styled(" dutiful ", paint.strong());
@@ -108,8 +110,7 @@ fn draw_dialog(frame: &mut Frame<'_>, model: &Model, paint: Paint) {
         }
         Some(Dialog::Ask { question, .. }) => {
             let width = QUESTION_COLUMNS.min(frame.area().width.saturating_sub(4));
-            let mut lines: Vec<_> =
-                wrapped(question, width).into_iter().map(Line::from).collect();
+            let mut lines: Vec<_> = wrapped(question, width).into_iter().map(Line::from).collect();
             lines.push(Line::default());
             lines.push(Line::styled("y  yes      any other key  no", paint.strong()));
             draw_box(frame, " sure? ", lines, width, paint.warn());
@@ -125,11 +126,18 @@ fn draw_dialog(frame: &mut Frame<'_>, model: &Model, paint: Paint) {
                     lines.extend(wrapped_lines(wrong, paint.bad()));
                 }
                 None => {
-                    let known = format!("a type, or type= queue= group= tag= error=; {}", known(model));
+                    let known =
+                        format!("a type, or type= queue= group= tag= error=; {}", known(model));
                     lines.extend(wrapped_lines(wrapped(&known, width), paint.faint()));
                 }
             }
-            draw_box(frame, " filter · Enter takes it, Esc does not ", lines, width, paint.accent());
+            draw_box(
+                frame,
+                " filter · Enter takes it, Esc does not ",
+                lines,
+                width,
+                paint.accent(),
+            );
         }
     }
 }

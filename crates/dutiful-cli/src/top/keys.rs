@@ -261,14 +261,17 @@ impl Model {
         let what = format!("job {id} ({}, {state})", output::plain(&job.job_type));
         if !can(verb, state) {
             let why = change::reason(verb, &dutiful::Change::Refused { state });
-            return self.say(format!("failed to {} {what}: {why}", change::infinitive(verb)), false);
+            return self
+                .say(format!("failed to {} {what}: {why}", change::infinitive(verb)), false);
         }
         self.dialog = Some(Dialog::Ask { question: question(verb, &what), wish: wish(verb, id) });
     }
 
     fn ask_group(&mut self, verb: Verb) {
         let groups = self.groups.as_ref().map_or(&[][..], |groups| &groups.groups);
-        let Some(group) = groups.get(self.group.at).filter(|_| verb != Verb::Cancel) else { return };
+        let Some(group) = groups.get(self.group.at).filter(|_| verb != Verb::Cancel) else {
+            return;
+        };
         let cause = format!("{}: {}", group.class, group.message);
         let what = format!(
             "all {} dead jobs of {} with {}",
@@ -360,7 +363,8 @@ mod tests {
             assert_eq!(words(&query(text, &model).unwrap()), text);
         }
         assert_eq!(words(&query("  send_email ", &model).unwrap()), "type=send_email");
-        for (text, says) in [("colour=red", "none of type="), ("type=a/b", "a/b"), ("a\u{7}b", "a")] {
+        for (text, says) in [("colour=red", "none of type="), ("type=a/b", "a/b"), ("a\u{7}b", "a")]
+        {
             assert!(query(text, &model).unwrap_err().contains(says), "{text}");
         }
     }

@@ -8,7 +8,7 @@ use dutiful::{Change, JobId, Verb};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::shapes::{Groups, Job, JobPage, Stats, Totals, Worker};
+use super::shapes::{Groups, Job, JobPage, Queue, Stats, Totals, Worker};
 use super::source::{Query, Source};
 use crate::commands::change;
 
@@ -24,6 +24,7 @@ const CHUNK: usize = 500;
 pub(crate) enum Wanted {
     #[default]
     Numbers,
+    Queues,
     Jobs(Query),
     Job(JobId),
     Groups,
@@ -51,6 +52,7 @@ pub(crate) struct Look {
 #[derive(Debug)]
 pub(crate) enum Detail {
     Nothing,
+    Queues(Vec<Queue>),
     Jobs(Query, JobPage),
     Job(JobId, Option<Box<Job>>),
     Groups(Groups),
@@ -117,6 +119,7 @@ pub(crate) async fn look(source: &Source, wanted: &Wanted) -> Result<Look, Strin
 async fn detail(source: &Source, wanted: &Wanted) -> Result<Detail, String> {
     Ok(match wanted {
         Wanted::Numbers => Detail::Nothing,
+        Wanted::Queues => Detail::Queues(source.queues().await?.queues),
         Wanted::Jobs(query) => Detail::Jobs(query.clone(), source.jobs(query).await?),
         Wanted::Job(id) => Detail::Job(*id, source.job(*id).await?.map(Box::new)),
         Wanted::Groups => Detail::Groups(source.groups().await?),
@@ -149,11 +152,7 @@ pub(crate) async fn act(source: &Source, wish: Wish) -> Result<String, String> {
 }
 
 /// Changes all that are in a group now, page by page from the newest: what dies meanwhile is newer.
-async fn change_group(
-    source: &Source,
-    verb: Verb,
-    fingerprint: String,
-) -> Result<String, String> {
+async fn change_group(source: &Source, verb: Verb, fingerprint: String) -> Result<String, String> {
     let (mut done, mut left) = (0_usize, Vec::new());
     let mut query = Query { fingerprint: Some(fingerprint), ..Query::default() };
     let stopped = |done: usize, why: String| {
@@ -176,9 +175,11 @@ async fn change_group(
     let word = change::participle(verb);
     match left.first() {
         None => Ok(format!("{word} {done} jobs")),
-        Some(first) => {
-            Ok(format!("{word} {done} jobs and left {}: {}", left.len(), change::reason(verb, first)))
-        }
+        Some(first) => Ok(format!(
+            "{word} {done} jobs and left {}: {}",
+            left.len(),
+            change::reason(verb, first)
+        )),
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) async fn run(source: Source, every: Duration) -> Result<(), Failure> 
     let mut terminal = Terminal::open()?;
     let (asked, to_look) = watch::channel(Asked::default());
     let (tell, mut news) = mpsc::channel(NEWS_MAX);
-    let looking = tokio::spawn(looks::look_on(source.clone(), to_look, tell.clone(), every));
+    let mut looking = tokio::spawn(looks::look_on(source.clone(), to_look, tell.clone(), every));
     let mut screen = Screen {
         model: Model::new(source.place(), every),
         paint: Paint::of_environment(),
@@ -54,7 +54,11 @@ pub(crate) async fn run(source: Source, every: Duration) -> Result<(), Failure> 
         asked,
         tell,
     };
-    let ended = screen.show(&mut terminal, &mut news, stop).await;
+    let ended = tokio::select! {
+        ended = screen.show(&mut terminal, &mut news, stop) => ended,
+        // It looks as long as there is a screen, unless it panicked, which was told by then.
+        _ = &mut looking => Err(Failure::failed("look: the task that does so ended; start again")),
+    };
     looking.abort();
     // The terminal comes back before the store is waited for.
     terminal.close()?;

@@ -12,7 +12,7 @@ use super::shapes::{Group, Groups, Job, JobPage, Stats, Worker};
 use super::source::Query;
 
 /// A sentence about what was done stands for so long.
-const SAID_FOR: Duration = Duration::from_secs(10);
+const SAID_FOR: Duration = Duration::from_secs(8);
 
 /// The pages, in the order of their keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -189,7 +189,8 @@ impl Model {
             return Wanted::Job(open.id);
         }
         match (self.page, &self.inside) {
-            (Page::Overview | Page::Queues, _) => Wanted::Numbers,
+            (Page::Overview, _) => Wanted::Numbers,
+            (Page::Queues, _) => Wanted::Queues,
             (Page::Jobs, _) => Wanted::Jobs(self.jobs.query.clone()),
             (Page::Dead, None) => Wanted::Groups,
             (Page::Dead, Some((_, list))) => Wanted::Jobs(list.query.clone()),
@@ -244,17 +245,24 @@ impl Model {
         let Look { at, place, stats, totals, detail } = look;
         self.history.note(at, &totals, self.every);
         self.types = totals.totals.into_iter().map(|one| one.job_type).collect();
-        let queues: Vec<_> = stats.queues.iter().map(|one| one.queue.clone()).collect();
-        self.queue.follow(&queues, false);
         (self.stats, self.place) = (Some(stats), place);
         (self.missed, self.looked_at) = (None, Some(at));
         self.see_detail(detail);
+        let queues = self.stats.iter().flat_map(|stats| &stats.queues);
+        let queues: Vec<_> = queues.map(|one| one.queue.clone()).collect();
+        self.queue.follow(&queues, false);
     }
 
     /// A detail that is no longer on the screen is dropped.
     fn see_detail(&mut self, detail: Detail) {
         match detail {
             Detail::Nothing => {}
+            // A server's numbers may be a moment old, and what was just changed shall be seen.
+            Detail::Queues(queues) => {
+                if let Some(stats) = &mut self.stats {
+                    stats.queues = queues;
+                }
+            }
             Detail::Jobs(query, page) => {
                 if let Some(list) = self.list().filter(|list| list.query == query) {
                     list.page = Some(page);
@@ -269,7 +277,8 @@ impl Model {
                 }
             }
             Detail::Groups(groups) => {
-                let keys: Vec<_> = groups.groups.iter().map(|one| one.fingerprint.clone()).collect();
+                let keys: Vec<_> =
+                    groups.groups.iter().map(|one| one.fingerprint.clone()).collect();
                 self.group.follow(&keys, false);
                 self.groups = Some(groups);
             }

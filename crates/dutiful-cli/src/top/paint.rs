@@ -118,7 +118,7 @@ pub(crate) fn span(span: Duration) -> String {
     };
     match s {
         0 => format!("{ms}ms"),
-        1..10 => format!("{:.1}s", span.as_secs_f64()),
+        1..10 => format!("{:.1}s", span.as_secs_f64()).replace(".0s", "s"),
         10..60 => format!("{s}s"),
         60..3600 => two(s / 60, "m", s % 60, "s"),
         3600..86_400 => two(s / 3600, "h", s % 3600 / 60, "m"),
@@ -132,7 +132,7 @@ pub(crate) fn bound(bound: Option<Bound>) -> String {
         None => "–".to_owned(),
         Some(Bound { ms, beyond }) => {
             let sign = if beyond { '>' } else { '≤' };
-            format!("{sign} {}", span(Duration::from_millis(ms)).replace(".0s", "s"))
+            format!("{sign} {}", span(Duration::from_millis(ms)))
         }
     }
 }

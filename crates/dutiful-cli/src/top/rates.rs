@@ -145,15 +145,15 @@ fn trim<T>(all: &mut VecDeque<T>) {
 
 /// Returns the bound of the bucket in which this part of all is reached; `None` of nothing.
 fn quantile(buckets: &[u64], bounds_ms: &[u64], part: f64) -> Option<Bound> {
-    let all: u64 = buckets.iter().sum();
+    let all = buckets.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
     let largest = *bounds_ms.last()?;
     if all == 0 {
         return None;
     }
     let wanted = (all as f64 * part).ceil().max(1.0) as u64;
-    let mut seen = 0;
+    let mut seen = 0_u64;
     for (count, bound) in buckets.iter().zip(bounds_ms) {
-        seen += count;
+        seen = count.saturating_add(seen);
         if seen >= wanted {
             return Some(Bound { ms: *bound, beyond: false });
         }

@@ -37,6 +37,12 @@ pub(crate) struct Queue {
     pub(crate) paused: bool,
 }
 
+/// Queues, as an answer has them.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Queues {
+    pub(crate) queues: Vec<Queue>,
+}
+
 /// What was counted since the store was made.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Totals {

@@ -9,7 +9,8 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::shapes::{
-    Changes, Groups, Job, JobPage, Spread, Stats, Switched, Totals, TypeTotals, Workers, shaped,
+    Changes, Groups, Job, JobPage, Queues, Spread, Stats, Switched, Totals, TypeTotals, Workers,
+    shaped,
 };
 use crate::commands::change;
 use crate::failure::Failure;
@@ -84,6 +85,17 @@ impl Source {
         }
     }
 
+    /// Returns the queues as they are this moment; those of [`Self::stats`] may be half a second old.
+    pub(crate) async fn queues(&self) -> Result<Queues, String> {
+        match self {
+            Self::Store { .. } => {
+                let queues = self.client().await?.queues().await.map_err(text)?;
+                shaped(&json!({ "queues": queues }))
+            }
+            Self::Server(remote) => remote.get(&["v1", "queues"], &[]).await.map_err(text),
+        }
+    }
+
     pub(crate) async fn totals(&self) -> Result<Totals, String> {
         match self {
             Self::Store { .. } => {
@@ -106,9 +118,7 @@ impl Source {
     pub(crate) async fn jobs(&self, query: &Query) -> Result<JobPage, String> {
         match self {
             Self::Store { .. } => page(self.client().await?, query).await,
-            Self::Server(remote) => {
-                remote.get(&["v1", "jobs"], &query.pairs()).await.map_err(text)
-            }
+            Self::Server(remote) => remote.get(&["v1", "jobs"], &query.pairs()).await.map_err(text),
         }
     }
 
@@ -119,12 +129,10 @@ impl Source {
                 let job = self.client().await?.job(id).await.map_err(text)?;
                 job.map(|job| shaped(&job)).transpose()
             }
-            Self::Server(remote) => {
-                match remote.get(&["v1", "jobs", &id.to_string()], &[]).await {
-                    Err(error) if RemoteError::is_not_found(&error) => Ok(None),
-                    answer => answer.map(Some).map_err(text),
-                }
-            }
+            Self::Server(remote) => match remote.get(&["v1", "jobs", &id.to_string()], &[]).await {
+                Err(error) if RemoteError::is_not_found(&error) => Ok(None),
+                answer => answer.map(Some).map_err(text),
+            },
         }
     }
 

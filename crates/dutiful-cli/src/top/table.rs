@@ -112,7 +112,9 @@ mod tests {
     #[test]
     fn the_chosen_row_is_seen() {
         let mut choice = Choice::default();
-        for (at, height, first) in [(0, 5, 0), (4, 5, 0), (5, 5, 1), (9, 5, 5), (3, 5, 3), (9, 20, 0)] {
+        for (at, height, first) in
+            [(0, 5, 0), (4, 5, 0), (5, 5, 1), (9, 5, 5), (3, 5, 3), (9, 20, 0)]
+        {
             choice.at = at;
             assert_eq!(first_row(&mut choice, 10, height), first, "{at} in {height}");
         }

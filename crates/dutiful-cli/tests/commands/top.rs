@@ -35,8 +35,7 @@ fn a_queue_is_paused_by_keys_and_the_terminal_is_given_back() {
     screen.until_shown(1, "completed");
     let raw = stty(&screen.name, &["-a"]);
     assert!(raw.contains("-icanon") && raw.contains("-echo"), "{raw}");
-    let is_paused =
-        || place.json(&["queues", "list"])["queues"][0]["paused"] == json!(true);
+    let is_paused = || place.json(&["queues", "list"])["queues"][0]["paused"] == json!(true);
     for (keys, shown) in [("2", "oldest"), ("p", "sure?")] {
         screen.keys.write_all(keys.as_bytes()).unwrap();
         screen.until_shown(1, shown);

@@ -185,7 +185,8 @@ async fn numbers_and_facts_are_told(site: &Site) {
     let totals = site.get("/v1/totals").await.json();
     let one = &totals["totals"][0];
     assert_eq!((&one["type"], &one["enqueued"]), (&json!("nobody_runs_it"), &json!(1)));
-    let lengths = [&totals["bounds_ms"], &one["ran"]["buckets"]].map(|all| all.as_array().unwrap().len());
+    let lengths =
+        [&totals["bounds_ms"], &one["ran"]["buckets"]].map(|all| all.as_array().unwrap().len());
     assert_eq!(lengths, [dutiful::SPREAD_MS.len(), dutiful::SPREAD_MS.len() + 1]);
     let info = site.get("/v1/info").await.json();
     assert_eq!((&info["name"], &info["open"]), (&json!("dutiful"), &json!(true)));

@@ -37,9 +37,9 @@ pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, model: &mut Model, paint: 
         return draw_empty(frame, area, model, "no job is dead", paint);
     }
     let [head, rest] = under_a_line(area);
-    let jobs: u64 = groups.iter().map(|one| one.count).sum();
+    let jobs = groups.iter().fold(0, |sum: u64, one| sum.saturating_add(one.count));
     let of = if complete { "" } else { "the newest " };
-    let text = format!(" {of}{} dead jobs, {} causes", full(jobs), groups.len());
+    let text = format!(" {of}{} dead jobs, by cause: {}", full(jobs), groups.len());
     frame.render_widget(Line::styled(text, paint.faint()), head);
     let row = |at: usize| -> Vec<Text> {
         let one = &groups[at];

@@ -120,8 +120,11 @@ fn facts(job: &Job) -> Vec<(&'static str, String)> {
                 format!("{} % {note}", one.percent)
             }),
         ),
-        ("payload", Some(format!("{} bytes", full(job.payload_bytes as u64)))
-            .filter(|_| job.payload.is_none())),
+        (
+            "payload",
+            Some(format!("{} bytes", full(job.payload_bytes as u64)))
+                .filter(|_| job.payload.is_none()),
+        ),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -16,17 +16,17 @@ use crate::output;
 
 /// Characters of an id at its end, where ids of one moment differ.
 const ID_SHOWN: usize = 8;
-/// Narrower than this the states that are not shown are left out.
-const STATES_COLUMNS: u16 = 78;
+/// Where the line of states has less room than this beside the filter, only the chosen one is there.
+const STATES_COLUMNS: usize = 77;
 
 const COLUMNS: [Column; 7] = [
     left("state", 9, 1),
-    left("type", 0, 0),
+    left("type", 18, 0),
     left("queue", 12, 4),
     right("age", 7, 2),
     right("att", 4, 5),
     left("id", 9, 6),
-    left("last error", 24, 3),
+    left("last error", 0, 3),
 ];
 
 /// Draws the page.
@@ -42,7 +42,9 @@ pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, model: &mut Model, paint: 
 fn states(list: &List, width: u16, paint: Paint) -> Line<'static> {
     let shown = list.query.state;
     let all = std::iter::once(None).chain(State::ALL.into_iter().map(Some));
-    let all = all.filter(|one| width >= STATES_COLUMNS || *one == shown);
+    let filter = output::plain(&words(&list.query));
+    let room = usize::from(width).saturating_sub(filter.chars().count());
+    let all = all.filter(|one| room > STATES_COLUMNS || *one == shown);
     let mut spans: Vec<_> = all
         .map(|one| {
             let name = one.map_or("any", State::as_str);
@@ -53,9 +55,8 @@ fn states(list: &List, width: u16, paint: Paint) -> Line<'static> {
     if !list.newer.is_empty() {
         spans.push(Span::styled(format!(" page {}", list.newer.len() + 1), paint.accent()));
     }
-    let filter = words(&list.query);
     if !filter.is_empty() {
-        spans.push(Span::styled(format!(" {}", output::plain(&filter)), paint.strong()));
+        spans.push(Span::styled(format!(" {filter}"), paint.strong()));
     }
     Line::from(spans)
 }

@@ -18,6 +18,8 @@ use crate::output;
 /// Width of one total, and of the name of a queue.
 const TOTAL_COLUMNS: u16 = 10;
 const QUEUE_COLUMNS: usize = 20;
+/// Width of its numbers, with the word that it is paused.
+const FACTS_COLUMNS: usize = 41;
 /// Most rows of warnings.
 const WARNING_ROWS: usize = 4;
 /// Rows of a sparkline with its title, least and most.
@@ -39,18 +41,20 @@ pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
     let spare = area.height.saturating_sub((totals.len() + times.len() + warnings.len()) as u16);
     let beside = area.width >= BESIDE_COLUMNS;
     let sparks = match (beside, spare) {
-        (true, 3..) => (spare / 2).clamp(SPARK_ROWS.0, SPARK_ROWS.1),
+        (true, 4..) => (spare / 2).clamp(SPARK_ROWS.0, SPARK_ROWS.1),
         (false, 9..) => 9,
         _ => 0,
     };
+    let air = u16::from(spare > 12);
     let rows = [
-        Constraint::Length(totals.len() as u16),
+        Constraint::Length(totals.len() as u16 + air),
         Constraint::Length(times.len() as u16),
         Constraint::Length(warnings.len() as u16),
         Constraint::Length(sparks),
+        Constraint::Length(air),
         Constraint::Min(0),
     ];
-    let [on_totals, on_times, on_warnings, on_sparks, on_queues] =
+    let [on_totals, on_times, on_warnings, on_sparks, _, on_queues] =
         Layout::vertical(rows).areas(area);
     frame.render_widget(Paragraph::new(totals), on_totals);
     let times: Vec<_> = times.into_iter().map(Line::from).collect();
@@ -79,11 +83,11 @@ fn totals(n: &Counts, width: u16, paint: Paint) -> Vec<Line<'static>> {
     for some in all.chunks(in_a_row) {
         let wide = usize::from(TOTAL_COLUMNS);
         let number = |n: u64| if full(n).len() < wide { full(n) } else { count(n) };
-        let names = some.iter().map(|(name, ..)| Span::styled(format!("{name:>wide$}"), paint.faint()));
+        let names =
+            some.iter().map(|(name, ..)| Span::styled(format!("{name:>wide$}"), paint.faint()));
         lines.push(Line::from(names.collect::<Vec<_>>()));
-        let numbers = some
-            .iter()
-            .map(|(_, n, style)| Span::styled(format!("{:>wide$}", number(*n)), *style));
+        let numbers =
+            some.iter().map(|(_, n, style)| Span::styled(format!("{:>wide$}", number(*n)), *style));
         lines.push(Line::from(numbers.collect::<Vec<_>>()));
     }
     lines
@@ -133,8 +137,8 @@ fn draw_sparks(frame: &mut Frame<'_>, area: Rect, model: &Model, beside: bool, p
         return;
     }
     let three = [Constraint::Fill(1); 3];
-    let areas: [Rect; 3] =
-        if beside { Layout::horizontal(three) } else { Layout::vertical(three) }.areas(area);
+    let layout = if beside { Layout::horizontal(three) } else { Layout::vertical(three) };
+    let areas: [Rect; 3] = layout.spacing(u16::from(beside) * 2).areas(area);
     let lines: [(&str, fn(&Rates) -> f64, Style); 3] = [
         ("enqueued", |rates| rates.enqueued, paint.accent()),
         ("completed", |rates| rates.completed, paint.good()),
@@ -147,17 +151,18 @@ fn draw_sparks(frame: &mut Frame<'_>, area: Rect, model: &Model, beside: bool, p
             model.history.columns().rev().take(columns).map(|one| of(&one)).collect();
         seen.reverse();
         let peak = seen.iter().copied().fold(0.0, f64::max);
-        let mut title = vec![Span::styled(format!("{name} "), paint.faint())];
-        title.push(Span::styled(format!("{now}/s"), paint.strong()));
+        let mut title = vec![Span::styled(format!(" {name} "), paint.faint())];
+        title.push(Span::styled(format!("{now}/s "), paint.strong()));
         if peak > 0.0 {
-            title.push(Span::styled(format!(" of {}", rate(peak)), paint.faint()));
+            title.push(Span::styled(format!("  peak {} ", rate(peak)), paint.faint()));
         }
         let block = Block::new().borders(Borders::TOP).border_style(paint.faint());
         // The newest stands at the right end.
         let missing = columns.saturating_sub(seen.len());
         let bars = seen.iter().map(|one| Some((one * PARTS) as u64));
         let data: Vec<Option<u64>> = std::iter::repeat_n(None, missing).chain(bars).collect();
-        let spark = Sparkline::default().data(data).style(style).block(block.title(Line::from(title)));
+        let spark =
+            Sparkline::default().data(data).style(style).block(block.title(Line::from(title)));
         frame.render_widget(spark, area);
     }
 }
@@ -165,26 +170,20 @@ fn draw_sparks(frame: &mut Frame<'_>, area: Rect, model: &Model, beside: bool, p
 /// Draws the queues with the most to do, each with a bar of what is due in it.
 fn draw_queues(frame: &mut Frame<'_>, area: Rect, stats: &Stats, paint: Paint) {
     let mut queues: Vec<&Queue> = stats.queues.iter().collect();
-    let todo = |one: &Queue| one.counts.pending + one.counts.active;
+    let todo = |one: &Queue| one.counts.pending.saturating_add(one.counts.active);
     queues.sort_by_key(|one| std::cmp::Reverse(todo(one)));
     let most = queues.iter().map(|one| one.counts.pending).max().unwrap_or(0).max(1);
-    let facts_columns = 32;
-    let room = usize::from(area.width).saturating_sub(QUEUE_COLUMNS + facts_columns + 2);
+    let room = usize::from(area.width).saturating_sub(QUEUE_COLUMNS + FACTS_COLUMNS + 3);
     let line = |one: &&Queue| {
         let n = &one.counts;
         let bar = (n.pending as f64 / most as f64 * room as f64).ceil() as usize;
-        let mut facts = format!(" {} pending  {} active", count(n.pending), count(n.active));
-        if n.dead > 0 {
-            facts.push_str(&format!("  {} dead", count(n.dead)));
-        }
-        if one.paused {
-            facts.push_str("  paused");
-        }
+        let facts = format!("{:>8} pending {:>8} active  ", count(n.pending), count(n.active));
         let name = output::short(&one.queue, QUEUE_COLUMNS - 1);
         Line::from(vec![
             Span::raw(format!(" {name:<QUEUE_COLUMNS$}")),
+            Span::raw(facts),
+            Span::styled(if one.paused { "paused " } else { "" }, paint.warn()),
             Span::styled("━".repeat(bar), paint.accent()),
-            Span::styled(facts, if one.paused { paint.warn() } else { Style::new() }),
         ])
     };
     let lines: Vec<_> = queues.iter().take(usize::from(area.height)).map(line).collect();

@@ -7,8 +7,8 @@ use ratatui::style::Style;
 use super::super::model::Model;
 use super::super::paint::{Paint, count};
 use super::super::table::{self, Column, Text, left, right};
-use super::overview::age;
 use super::draw_empty;
+use super::overview::age;
 use crate::output;
 
 const COLUMNS: [Column; 9] = [

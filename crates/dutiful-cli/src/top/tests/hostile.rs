@@ -49,8 +49,11 @@ fn hostile_look(wanted: &Wanted) -> Look {
     let attempt = json!({ "number": 1, "worker_name": name, "started_at": now, "outcome": name,
         "finished_at": "1970-01-01T00:00:00Z", "error": failure,
         "log": vec![json!({ "number": 1, "at": now, "text": name }); 30] });
-    let payload = format!("{{\"{}\": [{}1]}}", name.replace(char::is_control, "\u{2067}"),
-        "1,".repeat(20_000));
+    let payload = format!(
+        "{{\"{}\": [{}1]}}",
+        name.replace(char::is_control, "\u{2067}"),
+        "1,".repeat(20_000)
+    );
     let job = json!({ "id": dutiful::JobId::new(), "type": name, "state": "active", "queue": name,
         "priority": 7, "payload_bytes": 1, "created_at": now, "scheduled_for": now,
         "attempt": u32::MAX, "failures": u32::MAX, "crashes": u32::MAX, "max_attempts": 3,
@@ -62,6 +65,7 @@ fn hostile_look(wanted: &Wanted) -> Look {
     let job = || -> Job { serde_json::from_str(&text).unwrap() };
     let detail = match wanted {
         Wanted::Numbers => Detail::Nothing,
+        Wanted::Queues => Detail::Queues(shaped(&vec![&queue; 70]).unwrap()),
         Wanted::Jobs(query) => {
             let page = super::super::shapes::JobPage { jobs: vec![job(), job()], next: None };
             Detail::Jobs(query.clone(), page)

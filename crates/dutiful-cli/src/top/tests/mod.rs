@@ -84,7 +84,7 @@ impl Site {
     async fn work(&mut self) {
         let defaults = TypeDefaults::unknown(Name::new("type", "send_email").unwrap());
         let worker = Worker::new(&self.client, ())
-            .raw(defaults, Retry::exponential(EVERY, PATIENCE), send)
+            .raw(defaults, Retry::exponential(EVERY), send)
             .queue("mail", 3)
             .name(format!("host-7 {EVIL}"));
         let (over, until_over) = oneshot::channel::<()>();

@@ -50,10 +50,10 @@ async fn jobs_are_filtered_by_state_type_and_queue(site: &Site) {
     let mut model = site.model();
     let all = site.press(&mut model, "3").await;
     says(&all, &["any", "send_email", "report", "SmtpError: mailbox"]);
-    let pending = site.press(&mut model, "→").await;
+    let pending = site.press(&mut model, "→→").await;
     says(&pending, &["report"]);
     assert!(!pending.contains("send_email"), "{pending}");
-    let typed = site.press(&mut model, "←/queue=mail error=is full⏎").await;
+    let typed = site.press(&mut model, "←←/queue=mail error=is full⏎").await;
     assert_eq!(typed.matches("send_email").count(), 3, "{typed}");
     let slip = site.press(&mut model, "/⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫a/b⏎").await;
     says(&slip, &["a/b"]);
@@ -78,12 +78,12 @@ async fn a_job_is_shown_with_its_attempts_log_and_payload(site: &Site) {
 async fn the_dead_are_grouped_by_what_they_died_of(site: &Site) {
     let mut model = site.model();
     let groups = site.press(&mut model, "4").await;
-    says(&groups, &["4 dead jobs, 2 causes", "SmtpError", "mailbox # is full"]);
+    says(&groups, &["4 dead jobs, by cause: 2", "SmtpError", "mailbox # is full"]);
     let inside = site.press(&mut model, "⏎").await;
     assert_eq!(inside.matches("SmtpError: mailbox").count(), 4, "a heading and three: {inside}");
     let job = site.press(&mut model, "⏎").await;
     says(&job, &["dead because", "exhausted", "\"full\""]);
-    says(&site.press(&mut model, "⎋⎋").await, &["2 causes"]);
+    says(&site.press(&mut model, "⎋⎋").await, &["by cause: 2"]);
 }
 
 async fn workers_are_shown_with_what_they_serve(site: &Site) {
