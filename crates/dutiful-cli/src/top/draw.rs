@@ -13,6 +13,8 @@ use crate::output;
 
 /// A look that is older than so many rests is told to be.
 const STALE_LOOKS: u32 = 5;
+/// Narrower than this only the page that is shown has its name beside its number.
+const TABS_COLUMNS: u16 = 56;
 /// Widest question.
 const QUESTION_COLUMNS: u16 = 70;
 
@@ -73,10 +75,12 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Paint) {
 fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Paint) {
     let dead = model.stats.as_ref().map_or(0, |stats| stats.totals.dead);
     let mut spans = Vec::new();
+    let short = area.width < TABS_COLUMNS;
     for (at, page) in Page::ALL.into_iter().enumerate() {
         let here = page == model.page;
         let style = if here { paint.chosen() } else { Style::new() };
-        spans.push(Span::styled(format!(" {} {}", at + 1, page.name()), style));
+        let name = if here || !short { page.name() } else { "" };
+        spans.push(Span::styled(format!(" {} {name}", at + 1), style));
         if page == Page::Dead && dead > 0 {
             let loud = if here { style } else { paint.bad() };
             spans.push(Span::styled(format!(" {}", count(dead)), loud));

@@ -37,7 +37,7 @@ pub(crate) fn keys(model: &Model) -> String {
         (_, Page::Dead, Some(_)) => "Enter show  n older  r retry  d discard  Esc back",
         (_, Page::Workers, _) => "1-5 pages",
     };
-    format!(" {own}  ? help  q quit")
+    format!(" ? help  q quit  {own}")
 }
 
 #[cfg(test)]

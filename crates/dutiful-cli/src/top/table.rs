@@ -9,8 +9,6 @@ use ratatui::widgets::{Cell, Row, Table};
 use super::model::Choice;
 use super::paint::Paint;
 
-/// Least width of the column that takes the rest.
-const REST_MIN: u16 = 12;
 /// Columns between columns.
 const GAP: u16 = 1;
 
@@ -18,8 +16,9 @@ const GAP: u16 = 1;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     pub(crate) head: &'static str,
-    /// 0 takes what the others leave.
     pub(crate) width: u16,
+    /// It takes what the others leave, and is as wide as that at least.
+    pub(crate) rest: bool,
     /// Numbers stand on the right.
     pub(crate) right: bool,
     /// The highest goes first.
@@ -28,12 +27,17 @@ pub(crate) struct Column {
 
 /// A column of text.
 pub(crate) const fn left(head: &'static str, width: u16, rank: u8) -> Column {
-    Column { head, width, right: false, rank }
+    Column { head, width, rest: false, right: false, rank }
+}
+
+/// The column that takes the rest.
+pub(crate) const fn rest(head: &'static str, least: u16, rank: u8) -> Column {
+    Column { head, width: least, rest: true, right: false, rank }
 }
 
 /// A column of numbers.
 pub(crate) const fn right(head: &'static str, width: u16, rank: u8) -> Column {
-    Column { head, width, right: true, rank }
+    Column { head, width, rest: false, right: true, rank }
 }
 
 /// The text of a cell and its look.
@@ -57,9 +61,9 @@ pub(crate) fn draw(
         }))
     };
     let head = line(columns.iter().map(|one| (one.head.to_owned(), paint.faint())).collect());
-    let widths = shown.iter().map(|at| match columns[*at].width {
-        0 => Constraint::Fill(1),
-        width => Constraint::Length(width),
+    let widths = shown.iter().map(|at| match columns[*at].rest {
+        true => Constraint::Fill(1),
+        false => Constraint::Length(columns[*at].width),
     });
     let height = usize::from(area.height.saturating_sub(1));
     let first = first_row(choice, rows, height);
@@ -87,9 +91,9 @@ fn fitting(columns: &[Column], width: u16) -> Vec<usize> {
     order.sort_by_key(|at| columns[*at].rank);
     let (mut taken, mut shown) = (0, Vec::new());
     for at in order {
-        let own = if columns[at].width == 0 { REST_MIN } else { columns[at].width };
-        if shown.is_empty() || taken + GAP + own <= width {
-            taken += GAP + own;
+        let own = GAP + columns[at].width;
+        if shown.is_empty() || taken + own <= width {
+            taken += own;
             shown.push(at);
         }
     }
@@ -103,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_matters_least_goes_first() {
-        let columns = [left("name", 0, 0), right("a", 9, 2), right("b", 9, 1)];
+        let columns = [rest("name", 12, 0), right("a", 9, 2), right("b", 9, 1)];
         assert_eq!(fitting(&columns, 80), [0, 1, 2]);
         assert_eq!(fitting(&columns, 25), [0, 2]);
         assert_eq!(fitting(&columns, 3), [0]);

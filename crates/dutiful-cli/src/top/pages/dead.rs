@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use super::super::model::Model;
 use super::super::paint::{Paint, count, full, span};
 use super::super::shapes::Group;
-use super::super::table::{self, Column, Text, left, right};
+use super::super::table::{self, Column, Text, left, rest, right};
 use super::{ago, draw_empty, jobs, under_a_line};
 use crate::output;
 
@@ -16,16 +16,16 @@ const COLUMNS: [Column; 5] = [
     right("jobs", 7, 1),
     left("type", 18, 2),
     left("error", 16, 4),
-    left("message", 0, 0),
+    rest("message", 12, 0),
     right("last", 8, 3),
 ];
 
 /// Draws the page.
 pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, model: &mut Model, paint: Paint) {
     if let Some((group, mut list)) = model.inside.take() {
-        let [head, rest] = under_a_line(area);
+        let [head, below] = under_a_line(area);
         frame.render_widget(heading(&group, paint), head);
-        jobs::draw_list(frame, rest, model, &mut list, paint);
+        jobs::draw_list(frame, below, model, &mut list, paint);
         model.inside = Some((group, list));
         return;
     }
@@ -36,7 +36,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, model: &mut Model, paint: 
     if groups.is_empty() {
         return draw_empty(frame, area, model, "no job is dead", paint);
     }
-    let [head, rest] = under_a_line(area);
+    let [head, below] = under_a_line(area);
     let jobs = groups.iter().fold(0, |sum: u64, one| sum.saturating_add(one.count));
     let of = if complete { "" } else { "the newest " };
     let text = format!(" {of}{} dead jobs, by cause: {}", full(jobs), groups.len());
@@ -51,7 +51,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, model: &mut Model, paint: 
             (span(ago(one.last_at)), paint.faint()),
         ]
     };
-    table::draw(frame, rest, &COLUMNS, (&mut model.group, groups.len()), row, paint);
+    table::draw(frame, below, &COLUMNS, (&mut model.group, groups.len()), row, paint);
 }
 
 fn heading(group: &Group, paint: Paint) -> Line<'static> {

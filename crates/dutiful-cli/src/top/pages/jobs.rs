@@ -10,7 +10,7 @@ use super::super::keys::words;
 use super::super::model::{List, Model};
 use super::super::paint::{Paint, span};
 use super::super::shapes::Job;
-use super::super::table::{self, Column, Text, left, right};
+use super::super::table::{self, Column, Text, left, rest, right};
 use super::{ago, draw_empty, under_a_line};
 use crate::output;
 
@@ -26,15 +26,15 @@ const COLUMNS: [Column; 7] = [
     right("age", 7, 2),
     right("att", 4, 5),
     left("id", 9, 6),
-    left("last error", 0, 3),
+    rest("last error", 16, 3),
 ];
 
 /// Draws the page.
 pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, model: &mut Model, paint: Paint) {
-    let [head, rest] = under_a_line(area);
+    let [head, below] = under_a_line(area);
     frame.render_widget(states(&model.jobs, head.width, paint), head);
     let mut list = std::mem::take(&mut model.jobs);
-    draw_list(frame, rest, model, &mut list, paint);
+    draw_list(frame, below, model, &mut list, paint);
     model.jobs = list;
 }
 

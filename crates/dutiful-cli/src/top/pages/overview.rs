@@ -132,6 +132,9 @@ fn warnings(stats: &Stats, width: u16) -> Vec<String> {
     lines
 }
 
+/// The name of a sparkline, what it shows, and its look.
+type Spark = (&'static str, fn(&Rates) -> f64, Style);
+
 fn draw_sparks(frame: &mut Frame<'_>, area: Rect, model: &Model, beside: bool, paint: Paint) {
     if area.is_empty() {
         return;
@@ -139,7 +142,7 @@ fn draw_sparks(frame: &mut Frame<'_>, area: Rect, model: &Model, beside: bool, p
     let three = [Constraint::Fill(1); 3];
     let layout = if beside { Layout::horizontal(three) } else { Layout::vertical(three) };
     let areas: [Rect; 3] = layout.spacing(u16::from(beside) * 2).areas(area);
-    let lines: [(&str, fn(&Rates) -> f64, Style); 3] = [
+    let lines: [Spark; 3] = [
         ("enqueued", |rates| rates.enqueued, paint.accent()),
         ("completed", |rates| rates.completed, paint.good()),
         ("failed", |rates| rates.failed, paint.bad()),
@@ -154,7 +157,7 @@ fn draw_sparks(frame: &mut Frame<'_>, area: Rect, model: &Model, beside: bool, p
         let mut title = vec![Span::styled(format!(" {name} "), paint.faint())];
         title.push(Span::styled(format!("{now}/s "), paint.strong()));
         if peak > 0.0 {
-            title.push(Span::styled(format!("  peak {} ", rate(peak)), paint.faint()));
+            title.push(Span::styled(format!("peak {} ", rate(peak)), paint.faint()));
         }
         let block = Block::new().borders(Borders::TOP).border_style(paint.faint());
         // The newest stands at the right end.

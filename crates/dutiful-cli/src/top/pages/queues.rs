@@ -6,13 +6,13 @@ use ratatui::style::Style;
 
 use super::super::model::Model;
 use super::super::paint::{Paint, count};
-use super::super::table::{self, Column, Text, left, right};
+use super::super::table::{self, Column, Text, left, rest, right};
 use super::draw_empty;
 use super::overview::age;
 use crate::output;
 
 const COLUMNS: [Column; 9] = [
-    left("queue", 0, 0),
+    rest("queue", 12, 0),
     right("pending", 8, 1),
     right("active", 8, 3),
     right("failed", 8, 4),

@@ -6,12 +6,12 @@ use ratatui::style::Style;
 
 use super::super::model::Model;
 use super::super::paint::{Paint, count, span};
-use super::super::table::{self, Column, Text, left, right};
+use super::super::table::{self, Column, Text, left, rest, right};
 use super::{ago, draw_empty};
 use crate::output;
 
 const COLUMNS: [Column; 7] = [
-    left("worker", 0, 0),
+    rest("worker", 12, 0),
     left("state", 7, 1),
     right("running", 9, 2),
     left("queues", 20, 4),
