@@ -21,6 +21,7 @@ Examples:
   dutiful top
   dutiful top --store postgres://app@localhost/shop --every 5s
   dutiful top --server http://127.0.0.1:7700
+  DUTIFUL_TOKEN=dut_… dutiful top --server https://jobs.example
 
 Pages by the keys 1 to 5: overview, queues, jobs, dead, workers. The key ? tells all others; what
 changes something asks first. Colours are the terminal's own; NO_COLOR=1 uses none. A store or server
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     /// Look at the server at this URL instead of a store
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// The token that the server asks for
+    /// The token that the server asks for (dutiful tokens create)
     #[arg(long, env = "DUTIFUL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// How often to look

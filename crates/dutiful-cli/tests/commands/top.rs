@@ -80,6 +80,36 @@ fn a_server_that_is_away_is_told_and_awaited() {
 }
 
 #[test]
+fn a_token_is_asked_for_and_allows_what_it_allows() {
+    let place = Place::new();
+    place.enqueue(&["greet"]);
+    let made = place.json(&["tokens", "create", "ann", "--scopes", "read"]);
+    let token = made["token"].as_str().unwrap();
+    let address = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().to_string()
+    };
+    let serving = place.start(&["serve", "--listen", &address]);
+    until("the server listens", || std::net::TcpStream::connect(&address).is_ok());
+    let server = format!("http://{address}");
+    let args = ["top", "--server", &server, "--every", "200ms"];
+    let mut screen = Screen::start(&place, &args);
+    screen.until_shown(1, "DUTIFUL_TOKEN");
+    screen.keys.write_all(b"q").unwrap();
+    given_back(screen);
+    let mut screen = Screen::start(&place, &[&args[..], &["--token", token]].concat());
+    for (keys, shown) in [("2", "oldest"), ("p", "sure?"), ("y", "operate")] {
+        screen.keys.write_all(keys.as_bytes()).unwrap();
+        screen.until_shown(1, shown);
+    }
+    assert_eq!(place.json(&["queues", "list"])["queues"][0]["paused"], json!(false));
+    screen.keys.write_all(b"\x03").unwrap();
+    given_back(screen);
+    serving.signal("TERM");
+    assert_eq!(serving.end().code, Some(0));
+}
+
+#[test]
 fn where_there_is_no_terminal_another_command_is_named() {
     let place = Place::with_store();
     place.fails(2, &["top"], "dutiful stats --json");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dutiful::{Client, Context, HandlerError, Name, Retry, TypeDefaults, Worker};
-use dutiful_server::{Listening, Monitor, Served};
+use dutiful_server::{Listening, Monitor, Options, Served};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -74,9 +74,11 @@ impl Site {
         self.source = Source::Server(Remote::new(&server, None).unwrap());
         let (over, until_over) = oneshot::channel();
         let monitor = Arc::new(Monitor::new(Served::default()));
-        tokio::spawn(listening.serve_all(monitor, self.client.clone(), async move {
+        let stop = async move {
             let _ = until_over.await;
-        }));
+        };
+        let (client, options) = (self.client.clone(), Options::default());
+        tokio::spawn(listening.serve_all(monitor, client, options, stop));
         self.over.push(over);
     }
 
