@@ -152,11 +152,13 @@ pub(crate) fn worker(
     let config = &settings.config.worker;
     let host = rustix::system::uname();
     let name = format!("{}:{}", host.nodename().to_string_lossy(), std::process::id());
-    let mut worker = Worker::new(client, ()).name(name).observer(Arc::new(Log));
+    let log = Arc::new(Log::default());
+    let mut worker = Worker::new(client, ()).name(name).observer(log.clone());
     for handler in handlers {
         let Handler { defaults, retry, runs } = handler;
-        let keeper = keeper.clone();
+        let (keeper, log) = (keeper.clone(), log.clone());
         worker = worker.raw(defaults, retry, move |payload, cx| {
+            log.begun(&cx);
             attempt(runs.clone(), keeper.clone(), payload, cx)
         });
     }

@@ -18,6 +18,7 @@ mod pushing;
 mod remote;
 mod settings;
 mod top;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    let traces = traces::start(&cli.command);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failure::Failure::failed(format!("start: {error}")).report(),
@@ -33,5 +35,7 @@ fn main() -> ExitCode {
     let answer = runtime.block_on(commands::run(cli));
     // A thread that waits for standard input must not keep the process alive.
     runtime.shutdown_background();
-    answer.unwrap_or_else(|failure| failure.report())
+    let code = answer.unwrap_or_else(|failure| failure.report());
+    traces.end();
+    code
 }

@@ -17,7 +17,7 @@ use crate::job::{Job, Record, TypeDefaults};
 use crate::known::Known;
 use crate::result::Awaiting;
 use crate::store::{Change, EnqueueOutcome, Enqueued, Facts, Migrated, Store};
-use crate::telemetry::{Event, Observers};
+use crate::telemetry::{self, Event, Observers};
 
 /// Jobs in one call to the store.
 const CHUNK: usize = 1000;
@@ -431,13 +431,15 @@ impl Client {
         }
     }
 
-    async fn store_chunk(&self, records: Vec<Record>) -> Result<Vec<Enqueued>, Error> {
+    async fn store_chunk(&self, mut records: Vec<Record>) -> Result<Vec<Enqueued>, Error> {
         let observers = &self.inner.observers;
         let names: Vec<_> = match observers.is_empty() {
             true => Vec::new(),
             false => records.iter().map(|r| (r.queue.clone(), r.job_type.clone())).collect(),
         };
-        let answers = self.call(self.inner.store.enqueue(records)).await?;
+        let span = telemetry::producer(&mut records);
+        let asked = self.call(self.inner.store.enqueue(records));
+        let answers = telemetry::watched(span, asked).await?;
         for (one, (queue, job_type)) in answers.iter().zip(&names) {
             let (id, outcome) = (one.id, one.outcome);
             observers.tell(&Event::Enqueued { id, outcome, queue, job_type });

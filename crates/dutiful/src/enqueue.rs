@@ -10,7 +10,7 @@ use crate::error::{Error, InvalidJob};
 use crate::id::{JobId, Name};
 use crate::job::{Delivery, Job, Record, Settings, TypeDefaults};
 use crate::store::Enqueued;
-use crate::telemetry::{inherited_correlation, inherited_trace_parent};
+use crate::telemetry::{inherited_correlation, trace_parent};
 
 /// A job to enqueue, by name; for callers that have no Rust type for it.
 #[derive(Clone, Debug, Default)]
@@ -266,7 +266,7 @@ impl<'a> IntoFuture for EnqueueAll<'a> {
 /// Fills in what a job inherits from where it is enqueued; explicit values win.
 pub(crate) fn inherit(mut settings: Settings) -> Settings {
     settings.correlation_id = settings.correlation_id.or_else(inherited_correlation);
-    settings.trace_parent = settings.trace_parent.or_else(inherited_trace_parent);
+    settings.trace_parent = settings.trace_parent.or_else(trace_parent);
     settings
 }
 

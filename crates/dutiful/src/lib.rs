@@ -105,7 +105,7 @@ pub use store::postgres::{Answer as WithinAnswer, Asked, Transaction, Transactio
 pub use store::{
     Change, DeadReason, EnqueueOutcome, Enqueued, Facts, Failure, Migrated, Retention,
 };
-pub use telemetry::{Event, Observer, Run, correlate};
+pub use telemetry::{Event, Observer, Run, correlate, trace_parent};
 #[doc(hidden)]
 pub use within::Ending;
 pub use within::Within;

@@ -1,13 +1,21 @@
-//! What others can watch: events for observers, one span for each run, and what jobs inherit.
+//! What others can watch: events for observers, spans of enqueues and runs, what jobs inherit.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::StoreError;
+use tracing::{Instrument as _, Span};
+
+use crate::error::{Error, StoreError};
 use crate::id::{Fence, JobId, Name};
+use crate::job::Record;
 use crate::store::{DeadReason, EnqueueOutcome, Failure};
+
+/// What spans call this system.
+const SYSTEM: &str = "dutiful";
+/// The error class of an enqueue that the store refused.
+pub(crate) const STORE_ERROR: &str = "store";
 
 /// Hears of everything that happens to jobs in this process. It is called on the path of the work,
 /// so it must be quick and never block. If it panics, the work and other observers go on.
@@ -135,55 +143,138 @@ pub(crate) fn inherited_correlation() -> Option<String> {
     ORIGIN.try_with(|origin| origin.correlation.to_string()).ok()
 }
 
-/// Returns the W3C trace context that a job enqueued here inherits: the current span's, else that
-/// of the job whose handler runs here.
-pub(crate) fn inherited_trace_parent() -> Option<String> {
+/// Returns the W3C trace context (`traceparent`) of what runs here: the current span's (feature
+/// `otel`), else that of the job whose handler runs here. Jobs enqueued here inherit it; a handler
+/// sends it along with its requests to others.
+///
+/// ```
+/// # fn call() {
+/// if let Some(header) = dutiful::trace_parent() {
+///     // request.header("traceparent", header)
+/// }
+/// # }
+/// ```
+pub fn trace_parent() -> Option<String> {
     #[cfg(feature = "otel")]
-    if let Some(current) = otel::current() {
+    if let Some(current) = otel::of(&tracing::Span::current()) {
         return Some(current);
     }
     let of_job = ORIGIN.try_with(|origin| origin.trace_parent.clone()).ok().flatten();
     of_job.map(|text| text.to_string())
 }
 
-/// Returns the span of a run, a child of the enqueue's trace where that is known.
-pub(crate) fn span(
+/// Returns the span of an enqueue, in the trace that its first job names. The jobs of that trace
+/// carry its context from now on; a job of another trace in the same batch keeps its own.
+pub(crate) fn producer(records: &mut [Record]) -> Span {
+    let Some(first) = records.first() else { return Span::none() };
+    let span = tracing::info_span!(
+        "enqueue",
+        otel.name = tracing::field::Empty,
+        otel.kind = "producer",
+        job.id = tracing::field::Empty,
+        job.r#type = tracing::field::Empty,
+        job.queue = tracing::field::Empty,
+        job.correlation_id = tracing::field::Empty,
+        error.r#type = tracing::field::Empty,
+        messaging.system = SYSTEM,
+        messaging.operation.r#type = "send",
+        messaging.destination.name = tracing::field::Empty,
+        messaging.batch.message_count = tracing::field::Empty,
+    );
+    if span.is_disabled() {
+        return span;
+    }
+    match records.iter().all(|one| one.job_type == first.job_type) {
+        true => span.record("otel.name", format!("enqueue.{}", first.job_type)),
+        false => span.record("otel.name", "enqueue"),
+    };
+    if records.len() == 1 {
+        span.record("job.id", tracing::field::display(first.id));
+        span.record("job.type", first.job_type.as_str());
+        span.record("job.queue", first.queue.as_str());
+        match &first.correlation_id {
+            Some(text) => span.record("job.correlation_id", text),
+            None => span.record("job.correlation_id", tracing::field::display(first.id)),
+        };
+    } else {
+        span.record("messaging.batch.message_count", records.len() as i64);
+    }
+    if records.iter().all(|one| one.queue == first.queue) {
+        span.record("messaging.destination.name", first.queue.as_str());
+    }
+    #[cfg(feature = "otel")]
+    otel::carry(&span, records);
+    span
+}
+
+/// Returns the span of a run, a child of the enqueue's where that is known, and linked to it.
+pub(crate) fn consumer(
     run: Run<'_>,
     correlation: &Correlation,
     trace_parent: Option<&str>,
-) -> tracing::Span {
+) -> Span {
     let span = tracing::info_span!(
         "job",
         otel.name = tracing::field::Empty,
+        otel.kind = "consumer",
         job.id = tracing::field::Empty,
         job.r#type = run.job_type.as_str(),
         job.queue = run.queue.as_str(),
-        job.attempt = run.fence.attempt,
+        job.attempt = i64::from(run.fence.attempt),
         job.correlation_id = tracing::field::Empty,
         job.outcome = tracing::field::Empty,
+        error.r#type = tracing::field::Empty,
+        messaging.system = SYSTEM,
+        messaging.operation.r#type = "process",
+        messaging.destination.name = run.queue.as_str(),
     );
     if !span.is_disabled() {
         span.record("otel.name", format!("job.{}", run.job_type));
         span.record("job.id", tracing::field::display(run.fence.id));
         span.record("job.correlation_id", tracing::field::display(correlation));
         #[cfg(feature = "otel")]
-        otel::set_parent(&span, trace_parent);
+        otel::follow(&span, trace_parent);
     }
     #[cfg(not(feature = "otel"))]
     let _ = trace_parent;
     span
 }
 
+/// Marks a span as failed, with the exception that was the reason.
+pub(crate) fn failed(span: &Span, class: &str, message: &str) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("error.type", class);
+    #[cfg(feature = "otel")]
+    otel::failed(span, class, message);
+    #[cfg(not(feature = "otel"))]
+    let _ = message;
+}
+
+/// Runs a call to the store in its span, which says when the call failed.
+pub(crate) async fn watched<T>(
+    span: Span,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let answer = call.instrument(span.clone()).await;
+    answer.inspect_err(|error| failed(&span, STORE_ERROR, &error.to_string()))
+}
+
 #[cfg(feature = "otel")]
 mod otel {
     use opentelemetry::trace::{
-        SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState,
+        SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
     };
+    use opentelemetry::{Context, KeyValue};
+    use tracing::Span;
     use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-    /// Returns the current span's context as a `traceparent`.
-    pub(super) fn current() -> Option<String> {
-        let context = tracing::Span::current().context();
+    use crate::job::Record;
+
+    /// Returns a span's context as a `traceparent`.
+    pub(super) fn of(span: &Span) -> Option<String> {
+        let context = span.context();
         let span = context.span().span_context().clone();
         span.is_valid().then(|| {
             let (trace, id) = (span.trace_id(), span.span_id());
@@ -191,9 +282,36 @@ mod otel {
         })
     }
 
-    pub(super) fn set_parent(span: &tracing::Span, parent: Option<&str>) {
-        let Some(remote) = parent.and_then(parse) else { return };
-        let context = opentelemetry::Context::new().with_remote_span_context(remote);
+    /// Puts the span into the trace of the first record, and the records of that trace below it.
+    pub(super) fn carry(span: &Span, records: &mut [Record]) {
+        let Some(before) = records.first().map(|first| first.trace_parent.clone()) else { return };
+        if let Some(parent) = before.as_deref().and_then(parse) {
+            set_parent(span, parent);
+        }
+        let Some(context) = of(span) else { return };
+        for record in records.iter_mut().filter(|one| one.trace_parent == before) {
+            record.trace_parent = Some(context.clone());
+        }
+    }
+
+    /// Puts the span below the one that enqueued, and links it, as is asked of who processes.
+    pub(super) fn follow(span: &Span, parent: Option<&str>) {
+        let Some(parent) = parent.and_then(parse) else { return };
+        set_parent(span, parent.clone());
+        span.add_link(parent);
+    }
+
+    pub(super) fn failed(span: &Span, class: &str, message: &str) {
+        span.set_status(Status::error(message.to_owned()));
+        let attributes = vec![
+            KeyValue::new("exception.type", class.to_owned()),
+            KeyValue::new("exception.message", message.to_owned()),
+        ];
+        span.add_event("exception", attributes);
+    }
+
+    fn set_parent(span: &Span, parent: SpanContext) {
+        let context = Context::new().with_remote_span_context(parent);
         // Fails only when no OpenTelemetry layer is installed, and then there is no trace to join.
         let _ = span.set_parent(context);
     }

@@ -35,8 +35,9 @@ pub(crate) fn job_variables<A>(cx: &Context<A>) -> Vec<(&'static str, String)> {
         ("DUTIFUL_IDEMPOTENCY_KEY", cx.idempotency_key()),
         ("DUTIFUL_CORRELATION_ID", cx.correlation_id().to_string()),
     ];
-    if let Some(parent) = cx.trace_parent() {
-        variables.push(("TRACEPARENT", parent.to_string()));
+    // Of this attempt's span where there is one, so that what the command does stands below it.
+    if let Some(parent) = dutiful::trace_parent() {
+        variables.push(("TRACEPARENT", parent));
     }
     variables
 }

@@ -15,6 +15,7 @@ mod safekeeping;
 mod serve;
 mod terminal;
 mod top;
+mod traces;
 mod watch;
 mod work;
 mod work_crash;

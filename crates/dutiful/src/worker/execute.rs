@@ -18,7 +18,7 @@ use crate::job::Delivery;
 use crate::notes::Notes;
 use crate::outcome::{Answer, HandlerError, Result};
 use crate::store::{Claimed, End};
-use crate::telemetry::{Correlation, Event, ORIGIN, Origin, span};
+use crate::telemetry::{Correlation, Event, ORIGIN, Origin, consumer};
 
 /// A slot lets others run after so many jobs that never waited for anything.
 const JOBS_WITHOUT_PAUSE: usize = 32;
@@ -105,7 +105,7 @@ pub(super) async fn run_one(engine: &Arc<Engine>, pool: &Pool, next: Buffered) -
         correlation: attempt.correlation.clone(),
         trace_parent: attempt.trace_parent.clone(),
     };
-    let span = span(run, &attempt.correlation, attempt.trace_parent.as_deref());
+    let span = consumer(run, &attempt.correlation, attempt.trace_parent.as_deref());
     let ended = match &entry.handler {
         Handler::Async(handler) => {
             let handler = handler.clone();

@@ -16,7 +16,7 @@ use crate::job::State;
 use crate::outcome::{Answer, Decision, HandlerError, Result, failure};
 use crate::retry::Retry;
 use crate::store::{DeadReason, End, Failure, Finish, Held};
-use crate::telemetry::{Event, Run};
+use crate::telemetry::{self, Event, Run};
 
 /// Most ends in one commit.
 const FLUSH_MAX: usize = 1000;
@@ -69,6 +69,9 @@ pub(super) async fn hand_over(
     };
     if !span.is_disabled() {
         span.record("job.outcome", word(&end));
+        if let End::Failed(failure, _) | End::Dead(failure, _) = &end {
+            telemetry::failed(span, &failure.class, &failure.message);
+        }
     }
     lock(&engine.unleased).remove(&attempt.fence);
     engine.push_end_of(attempt, ran, end);

@@ -14,6 +14,7 @@ use crate::error::{Error, StoreError};
 use crate::job::Record;
 use crate::outcome::Completed;
 use crate::store::{End, EnqueueOutcome, Enqueued, Store};
+use crate::telemetry;
 use crate::within::{Ending, Within};
 
 /// Most jobs in one statement …
@@ -36,8 +37,10 @@ where
     fn enqueue(self, job: Enqueue<'a>) -> Self::Enqueue {
         Box::pin(async move {
             let store = PostgresStore::of(&**job.client().store())?;
-            let record = job.record().await?;
-            let mut stored = store.enqueue_within(self, std::slice::from_ref(&record)).await?;
+            let mut record = job.record().await?;
+            let span = telemetry::producer(std::slice::from_mut(&mut record));
+            let storing = store.enqueue_within(self, std::slice::from_ref(&record));
+            let mut stored = telemetry::watched(span, storing).await?;
             let fallback = Enqueued { id: record.id, outcome: EnqueueOutcome::New };
             Ok(stored.pop().unwrap_or(fallback))
         })
@@ -46,7 +49,9 @@ where
     fn enqueue_all(self, jobs: EnqueueAll<'a>) -> Self::EnqueueAll {
         Box::pin(async move {
             let store = PostgresStore::of(&**jobs.client().store())?;
-            store.enqueue_within(self, &jobs.into_records()?).await
+            let mut records = jobs.into_records()?;
+            let span = telemetry::producer(&mut records);
+            telemetry::watched(span, store.enqueue_within(self, &records)).await
         })
     }
 

@@ -20,6 +20,7 @@ use crate::id::WorkerId;
 use crate::job::Record;
 use crate::outcome::Completed;
 use crate::store::{End, EnqueueOutcome, Enqueued, Finish, Held, Store};
+use crate::telemetry::{self, STORE_ERROR};
 use crate::within::{Ending, Within};
 
 impl SqliteStore {
@@ -136,11 +137,9 @@ impl EnqueueWithin<'_> {
     /// [`Error::InvalidJob`] before anything is written; [`StoreError::Elsewhere`] when the
     /// transaction is on another file; what SQLite says. The caller decides whether to roll back.
     pub fn now(self) -> Result<Enqueued, Error> {
-        let record = self.record?;
-        let store = SqliteStore::of(self.store)?;
-        let answers = store
-            .run_within(self.tx, |txn| enqueue::enqueue(txn, std::slice::from_ref(&record)))?;
+        let mut record = self.record?;
         let id = record.id;
+        let answers = stored(self.store, self.tx, std::slice::from_mut(&mut record))?;
         let fallback = Enqueued { id, outcome: EnqueueOutcome::New };
         Ok(answers.first().copied().unwrap_or(fallback))
     }
@@ -160,10 +159,19 @@ impl EnqueueAllWithin<'_> {
     /// # Errors
     /// As [`EnqueueWithin::now`].
     pub fn now(self) -> Result<Vec<Enqueued>, Error> {
-        let records = self.records?;
-        let store = SqliteStore::of(self.store)?;
-        Ok(store.run_within(self.tx, |txn| enqueue::enqueue(txn, &records))?)
+        stored(self.store, self.tx, &mut self.records?)
     }
+}
+
+fn stored(
+    store: &dyn Store,
+    tx: &Transaction<'_>,
+    records: &mut [Record],
+) -> Result<Vec<Enqueued>, Error> {
+    let store = SqliteStore::of(store)?;
+    let span = telemetry::producer(records);
+    let told = |error: &StoreError| telemetry::failed(&span, STORE_ERROR, &error.to_string());
+    Ok(store.run_within(tx, |txn| enqueue::enqueue(txn, records)).inspect_err(told)?)
 }
 
 /// A completion inside a transaction; nothing happens before `.now()`.
