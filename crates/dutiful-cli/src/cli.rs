@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::commands::{
-    backup, completions, dead, doctor, enqueue, jobs, migrate, password, queues, restore, serve,
-    stats, tokens, top, work, workers,
+    backup, completions, dead, doctor, enqueue, export, jobs, migrate, password, queues, restore,
+    serve, stats, tokens, top, work, workers,
 };
 use crate::failure::Failure;
 use crate::settings::Global;
@@ -64,6 +64,9 @@ pub(crate) enum Command {
     Migrate(migrate::Args),
     /// Measure how fast this store takes, runs and picks up jobs
     Bench(bench::Args),
+    /// Print alert rules for Prometheus, or a dashboard for Grafana
+    #[command(subcommand)]
+    Export(export::Command),
     /// Print what a shell needs to complete these commands
     Completions(completions::Args),
     /// Started by `work` for itself: kills the commands of a worker that died

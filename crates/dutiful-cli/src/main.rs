@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod demo;
 mod failure;
+mod grafana;
 mod handlers;
 mod input;
 mod log;

@@ -11,6 +11,7 @@ pub(crate) mod completions;
 pub(crate) mod dead;
 pub(crate) mod doctor;
 pub(crate) mod enqueue;
+pub(crate) mod export;
 pub(crate) mod jobs;
 pub(crate) mod migrate;
 pub(crate) mod password;
@@ -32,6 +33,7 @@ pub(crate) async fn run(cli: Cli) -> Answer {
         Command::KeepGroups => return process::keep().await,
         Command::DemoWorker(args) => return demo::worker::run(args).await,
         Command::Completions(args) => return completions::run(&args, global.json),
+        Command::Export(command) => return export::run(command, global.json),
         command => command,
     };
     let settings = Settings::load(global)?;
@@ -54,6 +56,7 @@ pub(crate) async fn run(cli: Cli) -> Answer {
         Command::Backup(args) => backup::run(args, settings).await,
         Command::Restore(args) => restore::run(args, settings).await,
         Command::Completions(args) => completions::run(&args, settings.json),
+        Command::Export(command) => export::run(command, settings.json),
         Command::KeepGroups => process::keep().await,
         Command::DemoWorker(args) => demo::worker::run(args).await,
     }

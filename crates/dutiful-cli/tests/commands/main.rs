@@ -6,6 +6,7 @@ mod bad_input;
 #[path = "../../../dutiful/tests/conformance/corpus.rs"]
 mod corpus;
 mod enqueue;
+mod export;
 mod hostile;
 mod operate;
 mod pictures;

@@ -54,9 +54,13 @@ fn post(address: &str, path: &str, body: &Value) -> Value {
 }
 
 fn get(address: &str, path: &str) -> Value {
+    serde_json::from_str(&get_text(address, path)).unwrap()
+}
+
+pub(crate) fn get_text(address: &str, path: &str) -> String {
     let (code, text) = ask(address, "GET", path, "");
     assert_eq!(code, 200, "{path}: {text}");
-    serde_json::from_str(&text).unwrap()
+    text
 }
 
 #[test]
