@@ -41,6 +41,7 @@ mod access;
 mod api;
 mod assets;
 mod audit;
+mod connection;
 mod counts;
 mod fleet;
 mod gauges;

@@ -1,23 +1,20 @@
-//! The socket: loopback addresses only, so many connections, and none that says nothing for long.
+//! The socket: loopback addresses only, so many connections, and an end to which all come.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::serve::Listener;
 use dutiful::Client;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::access::Peer;
+use crate::connection::{Socket, converse};
 use crate::monitor::Monitor;
 use crate::options::{AccessOptions, Options};
 use crate::{routes, serve};
@@ -29,6 +26,9 @@ const CONNECTIONS_MAX: usize = 4096;
 /// the longest wait for an answer.
 const PROBES_IDLE: Duration = Duration::from_secs(30);
 const IDLE_MAX: Duration = Duration::from_secs(75);
+/// The part of the files that the system lets this process open which connections may take; the
+/// store and others need some, too.
+const FILES_PART: (u64, u64) = (3, 4);
 /// How long answers under way may take after the end was told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -145,24 +145,44 @@ impl Listening {
         limits: Limits,
         stop: impl Future<Output = ()> + Send + 'static,
     ) {
-        let room = Arc::new(Semaphore::new(limits.connections));
-        let limited = Limited { socket: self.socket, room, idle: limits.idle };
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let service = router.into_make_service_with_connect_info::<Peer>();
-        let serving = axum::serve(limited, service).with_graceful_shutdown(async move {
-            stop.await;
-            // Nobody listens when the serving was dropped, and then it is over anyway.
-            let _ = tell.send(());
-        });
-        let patience = async {
-            let _ = told.await;
-            sleep(LAST_WORDS).await;
-        };
-        tokio::select! {
-            _ = serving => {}
-            () = patience => {}
+        let Self { mut socket, .. } = self;
+        let room = Arc::new(Semaphore::new(limits.connections.min(files())));
+        let (over, gone) = (CancellationToken::new(), CancellationToken::new());
+        // However this ends, no connection outlives it.
+        let _ended = gone.clone().drop_guard();
+        let conversations = TaskTracker::new();
+        tokio::pin!(stop);
+        loop {
+            let taken = tokio::select! {
+                () = &mut stop => break,
+                taken = take(&mut socket, &room, limits.idle) => taken,
+            };
+            let talk = converse(taken, router.clone(), over.clone());
+            conversations.spawn(gone.clone().run_until_cancelled_owned(talk));
         }
+        drop(socket);
+        over.cancel();
+        conversations.close();
+        // Those who are not done by then are left to `_ended`.
+        let _ = timeout(LAST_WORDS, conversations.wait()).await;
     }
+}
+
+/// Waits for room, and takes the next connection.
+async fn take(socket: &mut TcpListener, room: &Arc<Semaphore>, idle: Duration) -> Socket {
+    let permit = room.clone().acquire_owned().await.expect("it is never closed");
+    let (stream, peer) = Listener::accept(socket).await;
+    // Answers are written whole: to wait for more of them gains nothing. A socket that refuses is
+    // one that has ended.
+    let _ = stream.set_nodelay(true);
+    Socket::new(stream, peer, idle, permit)
+}
+
+/// Connections for which there are files: one too many, and whoever opens one fails.
+fn files() -> usize {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let part = most.map(|most| most.saturating_mul(FILES_PART.0) / FILES_PART.1);
+    part.and_then(|part| usize::try_from(part).ok()).unwrap_or(usize::MAX).max(1)
 }
 
 /// How many connections there may be, and how long each may be silent.
@@ -186,89 +206,6 @@ fn parse(text: &str) -> Result<SocketAddr, ListenError> {
 /// True when only this machine reaches the address.
 pub(crate) fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
-}
-
-/// A listener that waits for room before it takes the next connection.
-struct Limited {
-    socket: TcpListener,
-    room: Arc<Semaphore>,
-    idle: Duration,
-}
-
-impl Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let permit = self.room.clone().acquire_owned().await.expect("it is never closed");
-        let (stream, from) = Listener::accept(&mut self.socket).await;
-        let (longest, idle) = (self.idle, Box::pin(sleep(self.idle)));
-        (Connection { stream, longest, idle, _permit: permit }, from)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-}
-
-impl Connected<IncomingStream<'_, Limited>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Limited>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-/// A connection that ends when nothing moves on it.
-struct Connection {
-    stream: TcpStream,
-    longest: Duration,
-    idle: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    /// Passes on what the stream answered, or an error when it has been silent for too long.
-    fn watched<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        answer: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if answer.is_ready() {
-            let until = Instant::now() + self.longest;
-            self.idle.as_mut().reset(until);
-            return answer;
-        }
-        self.idle.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let answer = Pin::new(&mut self.stream).poll_read(cx, into);
-        self.watched(cx, answer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let answer = Pin::new(&mut self.stream).poll_write(cx, from);
-        self.watched(cx, answer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use crate::{access, input, output, pushing};
 /// Where the server listens when nobody says.
 const LISTEN_DEFAULT: &str = "127.0.0.1:7700";
 
+/// As many files as this server may want to open, if the system lets it: each connection is one.
+const FILES_WANTED: u64 = 8192;
+
 /// The arguments of `dutiful serve`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -49,6 +52,7 @@ pub(crate) struct Args {
 
 /// Serves until a signal comes.
 pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
+    want_files();
     let push = pushing::push();
     let checked = handlers::handlers(&settings, &push)?;
     let queues = handlers::queues(&[], &settings)?;
@@ -106,4 +110,14 @@ async fn first_token(client: &Client) -> Result<(), Failure> {
     output::note("there was no token yet; this one may do everything, and is not shown again:");
     output::note(token);
     Ok(())
+}
+
+/// Asks for more files than most systems give at first. The server makes do with what it gets.
+fn want_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = FILES_WANTED.min(maximum.unwrap_or(u64::MAX));
+    if current.is_some_and(|current| current < wanted) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
 }

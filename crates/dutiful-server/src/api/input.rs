@@ -1,6 +1,7 @@
 //! What is read from a request: JSON bodies, queries and names in paths, each refused with a
 //! problem that says what is wrong.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -41,8 +42,24 @@ fn unread(rejection: BytesRejection) -> Problem {
             let detail = "the body is larger than this route takes; send less at once";
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
         }
+        _ if is_late(&rejection) => {
+            let detail = "the body took too long to come to its end; send it again, or less";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
+        }
         _ => Problem::bad_request("the body could not be read to its end; send it again"),
     }
+}
+
+/// True when a body was waited for in vain.
+fn is_late(rejection: &BytesRejection) -> bool {
+    let mut why: Option<&(dyn Error + 'static)> = Some(rejection);
+    while let Some(error) = why {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return error.kind() == std::io::ErrorKind::TimedOut;
+        }
+        why = error.source();
+    }
+    false
 }
 
 /// What is no JSON is a bad request; what is JSON of another shape is invalid.

@@ -39,7 +39,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::attempts::Attempts;
-use self::problem::Problem;
 use crate::access::Gate;
 use crate::labels::lock;
 use crate::look::Look;
@@ -47,6 +46,7 @@ use crate::options::Options;
 use crate::redact::Redaction;
 
 pub(crate) use self::guard::guarded;
+pub(crate) use self::problem::Problem;
 
 /// Largest body in bytes, of one job and of many.
 const BODY_MAX: usize = 1024 * 1024;
