@@ -1,21 +1,15 @@
-// Speaks to /v1 of the server that served this page, with the token of this tab if there is one.
+// Speaks to /v1 of the server that served this page; the browser sends who is signed in along.
 
-const TOKEN_KEY = "dutiful-token";
+/** Where one signs in and out, and learns who is signed in. */
+export const SESSION = "/v1/session";
 const TIMEOUT_MS = 15000;
 /** Most ids that one call changes. */
 const CHUNK = 1000;
 
-let asked = () => {};
+let refused = () => {};
 
-/** Sets what happens when the server wants a token. */
-export const whenUnauthorized = (f) => (asked = f);
-
-export const token = () => sessionStorage.getItem(TOKEN_KEY) || "";
-
-export function setToken(text) {
-  if (text) sessionStorage.setItem(TOKEN_KEY, text);
-  else sessionStorage.removeItem(TOKEN_KEY);
-}
+/** Sets what happens when an answer says that nobody is signed in, or that they may not. */
+export const whenRefused = (f) => (refused = f);
 
 /** An answer that is no success; `status` 0: the server cannot be reached. */
 export class Problem extends Error {
@@ -28,7 +22,6 @@ export class Problem extends Error {
 
 async function send(method, path, { body, raw, timeout = TIMEOUT_MS } = {}) {
   const headers = { Accept: "application/json" };
-  if (token()) headers.Authorization = `Bearer ${token()}`;
   const text = raw ?? (body === undefined ? undefined : JSON.stringify(body));
   if (text !== undefined) headers["Content-Type"] = "application/json";
   let answer;
@@ -43,7 +36,7 @@ async function send(method, path, { body, raw, timeout = TIMEOUT_MS } = {}) {
     throw new Problem(0, "unreachable", what);
   }
   if (answer.ok) return content;
-  if (answer.status === 401) asked();
+  if ([401, 403].includes(answer.status) && path !== SESSION) refused();
   throw problem(answer, content);
 }
 

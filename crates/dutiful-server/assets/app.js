@@ -1,19 +1,21 @@
 // Puts the pages into their frame: navigation, search, colours, dialogs, the line to the server.
 
-import { whenUnauthorized } from "./api.js";
+import { Audit } from "./audit.js";
 import { Operations } from "./bulk.js";
 import { Dead } from "./dead.js";
-import { Dialogs, Toasts } from "./dialog.js";
+import { Dialogs, say, Toasts } from "./dialog.js";
 import { Docs } from "./docs.js";
 import { clock, compact } from "./format.js";
 import { Job } from "./job.js";
 import { Jobs, search } from "./jobs.js";
-import { start, useLive } from "./live.js";
+import { start, stop, useLive } from "./live.js";
 import { Overview } from "./overview.js";
 import { Empty, Head, html, Icon, Text } from "./parts.js";
 import { Queue, Queues } from "./queues.js";
 import { go, useAddress } from "./router.js";
-import { askForToken, Settings } from "./settings.js";
+import { may, signOut, startSession, useSession } from "./session.js";
+import { Settings } from "./settings.js";
+import { Blind, SignIn, Wait } from "./signin.js";
 import { render } from "./vendor/preact.js";
 import { useEffect, useRef, useState } from "./vendor/hooks.js";
 import { Workers } from "./workers.js";
@@ -21,8 +23,10 @@ import { Workers } from "./workers.js";
 const PAGES = [
   ["/", "overview", "Overview"], ["/queues", "queues", "Queues"], ["/jobs", "jobs", "Jobs"],
   ["/dead", "dead", "Dead"], ["/workers", "workers", "Workers"],
-  ["/settings", "settings", "Settings"],
+  ["/audit", "audit", "Audit"], ["/settings", "settings", "Settings"],
 ];
+/** Pages that a phone reaches through the settings: its bar has room for a few only. */
+const SELDOM = ["/audit"];
 
 const NotFound = () => html`<${Head} title="No such page" />
   <${Empty} title="Nothing is here"><a href="/">Go to the overview</a><//>`;
@@ -46,43 +50,60 @@ function page({ path, search: text }) {
   }
   const pages = {
     "": ["Overview", Overview], queues: ["Queues", Queues], jobs: ["Jobs", Jobs],
-    dead: ["Dead letters", Dead], workers: ["Workers", Workers], settings: ["Settings", Settings],
-    docs: ["API", Docs],
+    dead: ["Dead letters", Dead], workers: ["Workers", Workers], audit: ["Audit", Audit],
+    settings: ["Settings", Settings], docs: ["API", Docs],
   };
   if (name || !Object.hasOwn(pages, first)) return ["No such page", html`<${NotFound} />`];
   const [title, Page] = pages[first];
   return [title, html`<${Page} key=${key} search=${text} />`];
 }
 
+/** What is drawn for the one who looks: a page, or why there is none. */
+function shown(session, address) {
+  if (!session.known) return ["Loading", html`<${Wait} ...${session} />`];
+  if (!session.signedIn) return ["Sign in", html`<${SignIn} ...${session} />`];
+  if (!may("read")) return ["Nothing to show", html`<${Blind} ...${session} />`];
+  return [...page(address), "inside"];
+}
+
 function App() {
   const address = useAddress();
-  const [title, body] = page(address);
+  const session = useSession();
+  const [title, body, inside] = shown(session, address);
   const main = useRef();
-  const before = useRef(address.path);
+  const place = inside ? address.path : title;
+  const before = useRef(place);
+  useEffect(() => {
+    if (!inside) return undefined;
+    start();
+    return stop;
+  }, [inside, session.actor]);
   useEffect(() => {
     document.title = `${title} · Dutiful`;
-    if (before.current === address.path) return;
-    before.current = address.path;
+    if (before.current === place) return;
+    const entered = before.current === "Loading";
+    before.current = place;
+    // The page that was opened is no turn of a page, and a form has the focus in its field.
+    if (entered || title === "Sign in") return;
     scrollTo(0, 0);
     main.current.querySelector("#title")?.focus({ preventScroll: true });
-  }, [address.path, title]);
+  }, [place, title]);
   return html`
     <a class="skip" href="#main">Skip to the content</a>
     <header class="top">
       <a class="brand" href="/" aria-label="Dutiful, overview">
         <img src="/assets/icon.svg" alt="" width="26" height="26" /><span>Dutiful</span></a>
-      <${Search} />
-      <${Line} />
+      ${inside && html`<${Search} /><${Line} />`}
+      ${session.actor !== null && html`<${Who} of=${session} />`}
       <${Theme} />
     </header>
-    <${Navigation} path=${address.path} />
-    <main id="main" tabindex="-1" ref=${main}>
-      <${Lost} />
-      <${Operations} />
+    ${inside && html`<${Navigation} path=${address.path} />`}
+    <main id="main" tabindex="-1" ref=${main} class=${inside ? "" : "alone"}>
+      ${inside && html`<${Lost} /><${Operations} />`}
       ${body}
     </main>
     <${Toasts} />
-    <${Dialogs} />`;
+    ${inside && html`<${Dialogs} />`}`;
 }
 
 function Navigation({ path }) {
@@ -90,7 +111,8 @@ function Navigation({ path }) {
   const here = (href) => path === href || (href !== "/" && path.startsWith(`${href}/`));
   return html`
     <nav class="pages" aria-label="Pages"><ul>
-      ${PAGES.map(([href, icon, label]) => html`<li key=${href}>
+      ${PAGES.map(([href, icon, label]) => html`<li key=${href}
+        class=${SELDOM.includes(href) ? "wide" : ""}>
         <a href=${href} aria-current=${here(href) ? "page" : undefined}><${Icon} name=${icon} />
           <span>${label}</span>${icon === "dead" && stats?.totals.dead > 0 && html`
           <span class="badge" aria-label=${`${stats.totals.dead} dead jobs`}>${
@@ -139,16 +161,21 @@ function Line() {
 
 function Lost() {
   const { lost } = useLive();
-  if ([401, 403].includes(lost?.problem.status)) {
-    return html`<div class="notice warning" role="alert"><${Icon} name="warning" />
-      <span>The server wants a token that may read: <${Text} of=${lost.problem.message} />.</span>
-      <button type="button" onClick=${() => askForToken()}>Use a token</button></div>`;
-  }
   return html`<div role="alert">${lost && html`
     <p class="notice bad"><${Icon} name="bad" /><span>The server was lost at
-      ${" "}${clock(lost.since).slice(11, 19)} (<${Text} of=${lost.problem.message} />). What you see
-      is from before; this page goes on by itself when it is back.</span></p>`}</div>`;
+      ${" "}${clock(lost.since).slice(11, 19)} (<${Text} of=${lost.problem.message} />). What
+      you see is from before; this page goes on by itself when it is back.</span></p>`}</div>`;
 }
+
+const leave = () => signOut().catch((problem) => say(problem.message, "bad"));
+
+/** Who is signed in, and the way out. */
+const Who = ({ of: { actor, open, scopes } }) => html`
+  <div class="who"><span class="who-name" title=${`May: ${scopes.join(", ")}`}>
+    <span class="hidden">Signed in as </span><${Text} of=${actor} /></span>
+    ${!open && html`<button type="button" class="quiet" title=${`Sign out ${actor}`}
+      onClick=${leave}><${Icon} name="leave" />
+      <span class="who-out">Sign out</span></button>`}</div>`;
 
 const THEMES = ["system", "light", "dark"];
 
@@ -171,6 +198,5 @@ function Theme() {
   </button>`;
 }
 
-whenUnauthorized(() => askForToken("This server asks for a token before it shows anything."));
-start();
+startSession();
 render(html`<${App} />`, document.getElementById("app"));

@@ -1,5 +1,6 @@
 // Changes of many jobs at once: asked for with how many, run by the server, shown as they go.
 
+import { Act } from "./act.js";
 import { changeJobs, get, jobPath, post } from "./api.js";
 import { ask, say } from "./dialog.js";
 import { count, plural } from "./format.js";
@@ -167,6 +168,6 @@ function Operation({ of }) {
         ${" "}${count(of.examined || 0)} looked at</p>
       <${Bar} share=${share} />
       ${ended ? html`<button type="button" onClick=${() => dismiss(of.id)}>Hide</button>`
-        : html`<button type="button" onClick=${stop}>Stop</button>`}
+        : html`<${Act} scope="operate" onClick=${stop}>Stop<//>`}
     </div>`;
 }

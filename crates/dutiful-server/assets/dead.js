@@ -1,5 +1,6 @@
 // The dead letters, grouped by what they died of.
 
+import { Act } from "./act.js";
 import { get, query } from "./api.js";
 import { changeMatching } from "./bulk.js";
 import { count, plural } from "./format.js";
@@ -59,14 +60,14 @@ function Group({ of, queue, reload }) {
         <${Text} of=${name} /></a>`)} · first <${Time} at=${of.first_at} />, last${" "}
         <${Time} at=${of.last_at} /></p>
       <div class="actions">
-        <button type="button" class="primary" onClick=${() => act("retry")}
-          aria-label=${`Retry all ${of.count} of ${of.class}`}>Retry all</button>
-        <button type="button" onClick=${() => act("discard")}
-          aria-label=${`Discard all ${of.count} of ${of.class}`}>Discard all</button>
+        <${Act} scope="operate" class="primary" onClick=${() => act("retry")}
+          aria-label=${`Retry all ${of.count} of ${of.class}`}>Retry all<//>
+        <${Act} scope="operate" onClick=${() => act("discard")}
+          aria-label=${`Discard all ${of.count} of ${of.class}`}>Discard all<//>
         <a class="button" href=${list}>List</a>
         <a class="button" href=${jobHref(of.sample)}>Sample</a>
-        <button type="button" onClick=${() => go(`${jobHref(of.sample)}?edit=1`)}
-          aria-label=${`Edit and retry one of ${of.class}`}>Edit and retry one</button>
+        <${Act} scope="operate" onClick=${() => go(`${jobHref(of.sample)}?edit=1`)}
+          aria-label=${`Edit and retry one of ${of.class}`}>Edit and retry one<//>
       </div>
     </li>`;
 }

@@ -8,7 +8,8 @@ let speak = () => {};
 
 /**
  * Asks and resolves with the values of the fields by name, or null when the answer is no.
- * `fields`: {name, label, type, value, rows, hint, check: text → what is wrong or ""};
+ * `fields`: {name, label, type, value, rows, hint, check: text → what is wrong or ""}; with
+ * `options`, [value, label, hint] each, one is selected, or any are ticked by the type "ticks";
  * `typed`: a word that has to be typed before it is done.
  */
 export const ask = (question) => new Promise((resolve) => show({ ...question, resolve }));
@@ -84,6 +85,7 @@ function Question({ of, done }) {
 }
 
 function Field({ of, value, wrong, set }) {
+  if (of.type === "ticks") return html`<${Ticks} ...${{ of, value, wrong, set }} />`;
   const id = `ask-${of.name}`;
   const shared = {
     id, value, dir: "auto", spellcheck: false, autocomplete: "off",
@@ -95,10 +97,31 @@ function Field({ of, value, wrong, set }) {
     <div class="field">
       <label for=${id}>${of.label}</label>
       ${of.rows ? html`<textarea rows=${of.rows} class="mono" ...${shared}></textarea>`
+        : of.options ? html`<select ...${shared}>${of.options.map(([one, label]) => html`
+          <option value=${one} selected=${one === value}>${label}</option>`)}</select>`
         : html`<input type=${of.type || "text"} min=${of.min} step=${of.step} ...${shared} />`}
-      ${(wrong || of.hint) && html`<p id=${`${id}-hint`} class=${wrong ? "wrong" : "note"}
-        role=${wrong ? "alert" : undefined}>${wrong || of.hint}</p>`}
+      <${Hint} id=${`${id}-hint`} of=${of} wrong=${wrong} />
     </div>`;
+}
+
+const Hint = ({ id, of, wrong }) => (wrong || of.hint) && html`
+  <p id=${id} class=${wrong ? "wrong" : "note"} role=${wrong ? "alert" : undefined}>${
+    wrong || of.hint}</p>`;
+
+/** Any of a few; the value is the list of those that are ticked. */
+function Ticks({ of, value, wrong, set }) {
+  const id = `ask-${of.name}`;
+  const toggle = (one, on) => set(of.options.map(([name]) => name)
+    .filter((name) => (name === one ? on : value.includes(name))));
+  return html`
+    <fieldset class="field" aria-describedby=${wrong || of.hint ? `${id}-hint` : undefined}>
+      <legend>${of.label}</legend>
+      ${of.options.map(([name, label, hint]) => html`<label key=${name} class="tick">
+        <input type="checkbox" checked=${value.includes(name)}
+          onChange=${(event) => toggle(name, event.target.checked)} />
+        <span>${label}${hint && html` <span class="note">${hint}</span>`}</span></label>`)}
+      <${Hint} id=${`${id}-hint`} of=${of} wrong=${wrong} />
+    </fieldset>`;
 }
 
 export function Toasts() {

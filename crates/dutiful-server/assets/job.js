@@ -1,15 +1,17 @@
 // One job: where it stands, what happened to it, and what can be done about it.
 
 import { get, getText, jobPath, post, postText, query, remove } from "./api.js";
+import { Act } from "./act.js";
 import { title } from "./bulk.js";
 import { ask, attempt } from "./dialog.js";
 import { between, bytes, clock, duration, plural } from "./format.js";
-import { jsonProblem, member, pretty } from "./json.js";
+import { jsonProblem, member, pretty, REDACTED, redacted } from "./json.js";
 import { usePoll } from "./live.js";
 import {
   Bar, Copy, Empty, Head, html, Icon, JobLink, Loaded, Long, queueHref, State, Text, Time,
 } from "./parts.js";
 import { go } from "./router.js";
+import { may } from "./session.js";
 import { useEffect, useRef } from "./vendor/hooks.js";
 
 const ENDED = ["completed", "dead", "cancelled"];
@@ -31,7 +33,7 @@ export function Job({ id, edits }) {
   useEffect(() => {
     if (!edits || asked.current || !found.data) return;
     asked.current = true;
-    if (["dead", "cancelled"].includes(job.state)) edit(found.data);
+    if (may("operate") && ["dead", "cancelled"].includes(job.state)) edit(found.data);
   }, [edits, found.data]);
   if (!job && found.error?.status === 404) {
     return html`<${Head} title="Job" /><${Empty} title="No such job">It may be past its retention,
@@ -141,14 +143,19 @@ function Log({ lines, open, number }) {
         </ol></div></details>`;
 }
 
+const WHY_REDACTED = "The settings of this server keep their values from being shown.";
+
 function Json({ name, text, note }) {
   if (text === undefined || (text === "null" && name !== "Payload")) return null;
   const id = `json-${name.toLowerCase()}`;
+  const hidden = redacted(text);
   return html`
     <section class="card" aria-labelledby=${id}><div class="card-head">
-      <h2 id=${id}>${name} <span class="note">${note}</span></h2>
+      <h2 id=${id}>${name} <span class="note">${note}</span>
+        ${hidden > 0 && html` <span class="mark" title=${WHY_REDACTED}>${
+          plural(hidden, "redacted field")}</span>`}</h2>
       <${Copy} text=${text} what=${`the ${name.toLowerCase()}`} /></div>
-      <${Long} text=${pretty(text)} lines=${40} label=${name} /></section>`;
+      <${Long} text=${pretty(text)} lines=${40} label=${name} mark=${REDACTED} /></section>`;
 }
 
 function Related({ job }) {
@@ -175,7 +182,7 @@ function Actions({ of, reload }) {
   };
   const can = (...states) => states.includes(job.state);
   const button = (label, action, kind = "") => html`
-    <button type="button" class=${kind} onClick=${action}>${label}</button>`;
+    <${Act} scope="operate" class=${kind} onClick=${action}>${label}<//>`;
   return html`
     ${can("dead", "failed", "cancelled") && button("Retry", () => change("retry"), "primary")}
     ${can("dead", "cancelled") && button("Edit and retry", () => edit(of))}
@@ -217,12 +224,15 @@ async function reschedule(job) {
 
 /** A copy with another payload is enqueued, and this one leaves the dead letters. */
 async function edit({ job, text }) {
+  const payload = member(text, "payload") ?? "null";
+  const hint = redacted(payload) > 0
+    ? `Fields that say ${REDACTED} are not shown; they keep their value when left so.` : undefined;
   const answer = await ask({
     title: "Edit the payload and run it again", yes: "Enqueue it again",
     text: "A new job with this payload is enqueued; this one is discarded.",
     fields: [{
-      name: "payload", label: "Payload (JSON)", rows: 12, eager: true, check: jsonProblem,
-      value: pretty(member(text, "payload") ?? "null"),
+      name: "payload", label: "Payload (JSON)", rows: 12, eager: true, check: jsonProblem, hint,
+      value: pretty(payload),
     }],
   });
   if (!answer) return;

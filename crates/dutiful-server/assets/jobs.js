@@ -1,5 +1,6 @@
 // The list of jobs: filters that stand in the address, pages by key, changes of one, some or all.
 
+import { Act } from "./act.js";
 import { get, query } from "./api.js";
 import { changeChosen, changeMatching, title, VERBS } from "./bulk.js";
 import { compact, isId, plural, shortId } from "./format.js";
@@ -179,8 +180,9 @@ function Changes({ chosen, filter, change, some, refresh, stale }) {
     return html`
       <div class="changes on" role="group" aria-label="Change the chosen jobs">
         <span role="status">${plural(chosen.size, "job")} chosen</span>
-        ${verbs.map((verb) => html`<button type="button" class=${verb === "retry" ? "primary" : ""}
-          onClick=${() => change(verb)}>${title(verb)}</button>`)}
+        ${verbs.map((verb) => html`<${Act} scope="operate"
+          class=${verb === "retry" ? "primary" : ""} onClick=${() => change(verb)}>
+          ${title(verb)}<//>`)}
         <button type="button" class="quiet" onClick=${refresh}>Choose none</button>
       </div>`;
   }
@@ -190,10 +192,10 @@ function Changes({ chosen, filter, change, some, refresh, stale }) {
     <div class="changes" role="group" aria-label="Change all jobs that match">
       <span class="note">All that match:</span>
       ${live ? html`<span class="note">choose a state first</span>`
-        : verbs.map((verb) => html`<button type="button" class="small"
+        : verbs.map((verb) => html`<${Act} scope="operate" class="small"
           aria-label=${`${title(verb)} all that match`}
           onClick=${() => changeMatching(verb, rest).then((did) => did && refresh())}>
-          ${title(verb)} …</button>`)}
+          ${title(verb)} …<//>`)}
       ${stale && html`<button type="button" class="quiet small" onClick=${refresh}>
         Back to the newest</button>`}
     </div>`;

@@ -27,6 +27,21 @@ export function member(json, name) {
   return undefined;
 }
 
+/** What the server shows in the place of a value that its settings redact. */
+export const REDACTED = '"[redacted]"';
+
+/** How many values of a JSON text are not shown. */
+export function redacted(json) {
+  let found = 0;
+  let before = "";
+  for (const [mark] of json.matchAll(TOKEN)) {
+    // A string with a colon behind it is a name.
+    if (before === REDACTED && mark !== ":") found += 1;
+    before = mark;
+  }
+  return found + (before === REDACTED ? 1 : 0);
+}
+
 /** Lays out JSON text in lines without reading its values. */
 export function pretty(json) {
   let out = "";

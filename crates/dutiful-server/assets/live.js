@@ -1,7 +1,7 @@
 // Keeps the numbers of the store live: by events, by asking when there are none, and remembers
 // the last ten minutes of them for the small charts.
 
-import { get, token } from "./api.js";
+import { get } from "./api.js";
 import { useEffect, useRef, useState } from "./vendor/hooks.js";
 
 /** How far back the charts go. */
@@ -14,11 +14,14 @@ const AGAIN_MS = 3000;
 /** A live list asks again at most this often. */
 const LIVE_MS = 1000;
 
-const live = { stats: null, at: 0, lost: null, how: "asking", history: [] };
+const NOTHING = { stats: null, at: 0, lost: null, how: "asking" };
+const live = { ...NOTHING, history: [] };
 const listeners = new Set();
 let source = null;
 let asking = false;
 let reopenAt = 0;
+/** The timer while somebody is signed in; what was asked under another one is not heard. */
+let timer = null;
 
 const tell = () => listeners.forEach((listener) => listener(live));
 
@@ -29,9 +32,8 @@ function take(stats) {
   tell();
 }
 
-/** Events need no token in a header, which EventSource cannot send: with one we ask. */
 function open() {
-  if (source || token() || document.hidden || Date.now() < reopenAt) return;
+  if (source || document.hidden || Date.now() < reopenAt) return;
   source = new EventSource("/v1/events");
   source.addEventListener("open", () => {
     live.how = "events";
@@ -52,10 +54,14 @@ function close() {
 }
 
 async function ask() {
+  const mine = timer;
   asking = true;
   try {
-    take(await get("/v1/stats", { timeout: 5000 }));
+    const stats = await get("/v1/stats", { timeout: 5000 });
+    if (mine !== timer) return;
+    take(stats);
   } catch (problem) {
+    if (mine !== timer) return;
     live.lost = live.lost || { since: Date.now() };
     live.lost.problem = problem;
     tell();
@@ -81,11 +87,26 @@ function remember() {
   tell();
 }
 
-/** Starts it, once. A hidden tab holds no connection: browsers allow few of them. */
+/** A hidden tab holds no connection: browsers allow few of them. */
+const seen = () => (document.hidden ? close() : tick());
+
+/** Starts it, for the one who is signed in. */
 export function start() {
-  document.addEventListener("visibilitychange", () => (document.hidden ? close() : tick()));
-  setInterval(tick, 1000);
+  document.addEventListener("visibilitychange", seen);
+  timer = setInterval(tick, 1000);
+  reopenAt = 0;
   tick();
+}
+
+/** Stops it and forgets what it knew: who signs in next may see something else. */
+export function stop() {
+  document.removeEventListener("visibilitychange", seen);
+  clearInterval(timer);
+  timer = null;
+  asking = false;
+  close();
+  Object.assign(live, NOTHING, { history: [] });
+  tell();
 }
 
 /** The numbers now; the component is drawn again when they change. */

@@ -5,6 +5,7 @@ import { useState } from "./vendor/hooks.js";
 import htm from "./vendor/htm.js";
 import { KEPT_MS } from "./live.js";
 import { ago, clock, compact, count, shortId } from "./format.js";
+import { asksForToken } from "./session.js";
 
 export const html = htm.bind(h);
 
@@ -26,6 +27,8 @@ const ICONS = {
   bad: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 7.5v5.5M12 16v.5",
   info: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 11v5.5M12 7.5v.5",
   pause: "M9 5v14M15 5v14",
+  audit: "M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3",
+  leave: "M14 4h5v16h-5M10 8l-4 4 4 4M6 12h9",
 };
 
 /** A drawing beside a word, which says the same. */
@@ -104,9 +107,10 @@ export const Empty = ({ title, children, command }) => html`
 
 export const curl = (path, body) => [
   `curl -X POST ${location.origin}${path} \\`,
+  asksForToken() && "  -H \"Authorization: Bearer $DUTIFUL_TOKEN\" \\",
   `  -H 'Content-Type: application/json' \\`,
   `  -d '${body}'`,
-].join("\n");
+].filter(Boolean).join("\n");
 
 /** What stands in the place of something that is not there yet or could not be had. */
 export function Loaded({ of, children }) {
@@ -119,15 +123,19 @@ export function Loaded({ of, children }) {
     ${data !== undefined && children(data)}`;
 }
 
+/** A text in which each `mark` stands out. */
+const marked = (text, mark) => text.split(mark).map((piece, i) => html`${
+  i > 0 && html`<span class="redacted">${mark}</span>`}${piece}`);
+
 /** A text that may be long: its first lines, and the rest on demand. */
-export function Long({ text, lines = 4, label }) {
+export function Long({ text, lines = 4, label, mark }) {
   const [all, set] = useState(false);
   const parts = String(text).split("\n");
   const cut = parts.length > lines + 1 || text.length > 1200;
   const shown = all || !cut ? text : parts.slice(0, lines).join("\n").slice(0, 1200);
   return html`
-    <pre class="long" dir="auto" tabindex="0" aria-label=${label}>${shown}${
-      cut && !all ? " …" : ""}</pre>
+    <pre class="long" dir="auto" tabindex="0" aria-label=${label}>${
+      mark ? marked(shown, mark) : shown}${cut && !all ? " …" : ""}</pre>
     ${cut && html`<button type="button" class="quiet small" aria-expanded=${all}
       onClick=${() => set(!all)}>${all ? "Less" : `All of it (${parts.length} lines)`}</button>`}`;
 }

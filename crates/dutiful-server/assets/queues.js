@@ -1,5 +1,6 @@
 // All queues with their numbers, and one queue by itself; pause, resume and clear.
 
+import { Act } from "./act.js";
 import { get, post, queuePath } from "./api.js";
 import { capacity, trouble } from "./diagnose.js";
 import { ask, attempt, say } from "./dialog.js";
@@ -41,14 +42,14 @@ async function clear(of) {
 
 /** What can be done to a queue. */
 const Actions = ({ of, reload, small }) => html`
-  <button type="button" class=${of.paused ? "primary" : ""}
+  <${Act} scope="operate" class=${of.paused ? "primary" : ""}
     onClick=${() => pause(of.queue, !of.paused).then(reload)}
     aria-label=${`${of.paused ? "Resume" : "Pause"} queue ${of.queue}`}>
-    ${of.paused ? "Resume" : "Pause"}</button>
-  <button type="button" class=${`quiet ${small ? "wide" : ""}`}
+    ${of.paused ? "Resume" : "Pause"}<//>
+  <${Act} scope="operate" class=${`quiet ${small ? "wide" : ""}`}
     onClick=${() => clear(of).then(reload)}
     disabled=${of.pending + of.scheduled + of.failed === 0}
-    aria-label=${`Clear queue ${of.queue}`}>Clear</button>`;
+    aria-label=${`Clear queue ${of.queue}`}>Clear<//>`;
 
 export function Queues() {
   const queues = usePoll(() => get("/v1/queues"), 5000, [], { live: true });

@@ -1,10 +1,11 @@
-// What this server is: its store, what the doctor says of it, and the token of this tab.
+// What this server is: its store, what the doctor says of it, who looks, and the tokens.
 
-import { get, setToken, token } from "./api.js";
-import { ask } from "./dialog.js";
+import { get } from "./api.js";
 import { count } from "./format.js";
 import { usePoll } from "./live.js";
 import { Head, html, Icon, Loaded, State, Text } from "./parts.js";
+import { may, useSession } from "./session.js";
+import { Tokens } from "./tokens.js";
 
 export function Settings() {
   const info = usePoll(() => get("/v1/info"), 60000);
@@ -12,23 +13,27 @@ export function Settings() {
   return html`
     <${Head} title="Settings" />
     <${Loaded} of=${info}>${(data) => html`<${Facts} of=${data} />`}<//>
+    ${may("admin") && html`<${Tokens} />`}
     <section class="card" aria-labelledby="doctor"><div class="card-head">
       <h2 id="doctor">Doctor</h2>
       <button type="button" onClick=${doctor.reload}>Look again</button></div>
-      <${Loaded} of=${doctor}>${(data) => html`<${Findings} of=${data.findings} />`}<//></section>
-    <${Token} />`;
+      <${Loaded} of=${doctor}>${(data) => html`<${Findings} of=${data.findings} />`}<//></section>`;
 }
 
 function Facts({ of }) {
+  const { open, actor, scopes } = useSession();
   const rows = [
     ["Version", of.version], ["Store", `${of.store.store} ${of.store.version}`],
     ["Place", of.store.place], ["Durability", of.store.durability],
-    ["Access", of.open ? "open on this machine, no token needed" : "by token or session"],
-    of.scopes?.length > 0 && ["You may", of.scopes.join(", ")],
+    ["Access", open ? "open on this machine, nobody is asked who they are"
+      : "by signing in or by token"],
+    actor !== null && ["Signed in as", actor],
+    scopes.length > 0 && ["You may", scopes.join(", ")],
   ].filter(Boolean);
   return html`
     <section class="card" aria-labelledby="server"><div class="card-head">
-      <h2 id="server">Server and store</h2><a href="/docs">API</a></div>
+      <h2 id="server">Server and store</h2>
+      <span><a href="/audit">Audit</a> · <a href="/docs">API</a></span></div>
       <dl class="facts">${rows.map(([name, value]) => html`<div key=${name}><dt>${name}</dt>
         <dd><${Text} of=${value} /></dd></div>`)}</dl></section>`;
 }
@@ -46,40 +51,4 @@ function Findings({ of }) {
         <div><strong>${one.check.replaceAll("_", " ")}</strong> <${State} of=${one.verdict} />
           <p dir="auto">${one.value}</p>
           ${one.advice && html`<p class="advice" dir="auto">${one.advice}</p>`}</div></li>`)}</ul>`;
-}
-
-const Token = () => html`
-  <section class="card" aria-labelledby="token"><h2 id="token">Token</h2>
-    <p class="note">${token() ? "This tab sends a token with each request."
-      : "This tab sends no token. One is needed when the server was given any."}
-      ${" "}A token is kept until the tab is closed and sent to this server only.</p>
-    <div class="actions"><button type="button" onClick=${() => askForToken()}>
-      ${token() ? "Use another token" : "Use a token"}</button>
-      ${token() && html`<button type="button" onClick=${() => use("")}>Forget it</button>`}</div>
-  </section>`;
-
-function use(text) {
-  setToken(text);
-  location.reload();
-}
-
-let asking = false;
-/** Who said no once is not asked with each answer of the server again. */
-let declined = false;
-
-/** Asks for a token: by the button, or because the server answered that it wants one. */
-export async function askForToken(text) {
-  if (asking || (declined && text)) return;
-  asking = true;
-  const answer = await ask({
-    title: "Token", text, yes: "Use it",
-    fields: [{
-      name: "token", label: "A token of this server", type: "password",
-      hint: "It begins with dtf_ and is kept in this tab only.",
-      check: (value) => (/^[\x21-\x7e]+$/.test(value.trim()) ? "" : "Paste the whole token."),
-    }],
-  });
-  asking = false;
-  declined = !answer;
-  if (answer) use(answer.token.trim());
 }

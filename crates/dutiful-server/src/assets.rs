@@ -10,7 +10,7 @@ use axum::routing::get;
 use rust_embed::RustEmbed;
 
 /// The paths at which the one page stands; it shows what its address says.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/",
     "/queues",
     "/queues/{queue}",
@@ -18,6 +18,7 @@ const PAGES: [&str; 9] = [
     "/jobs/{id}",
     "/dead",
     "/workers",
+    "/audit",
     "/settings",
     "/docs",
 ];
