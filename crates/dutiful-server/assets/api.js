@@ -43,10 +43,18 @@ async function send(method, path, { body, raw, timeout = TIMEOUT_MS } = {}) {
 function problem(answer, content) {
   try {
     const { code, detail, title } = JSON.parse(content);
-    return new Problem(answer.status, code, detail || title || `status ${answer.status}`);
+    const said = detail || title || `status ${answer.status}`;
+    return new Problem(answer.status, code, sentence(answer, code, said));
   } catch {
     return new Problem(answer.status, "unknown", `the server answered ${answer.status}`);
   }
+}
+
+/** What a program needs no more words for, in words for people. */
+function sentence(answer, code, said) {
+  if (code === "forbidden") return `You may not do this: ${said}`;
+  const wait = answer.status === 429 && Number(answer.headers.get("Retry-After"));
+  return wait ? `This was asked too often; it goes again in ${wait} s` : said;
 }
 
 const json = (text) => (text ? JSON.parse(text) : {});

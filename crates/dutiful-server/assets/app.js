@@ -103,7 +103,7 @@ function App() {
       ${body}
     </main>
     <${Toasts} />
-    ${inside && html`<${Dialogs} />`}`;
+    <${Dialogs} leave=${!inside} />`;
 }
 
 function Navigation({ path }) {

@@ -90,28 +90,33 @@ const Table = ({ entries }) => html`
   </table></div>`;
 
 function Row({ of }) {
-  const refused = of.status >= 400;
-  const answer = html`<span class=${`state ${refused ? "is-warning" : "is-ok"}`}>${
-    refused ? "refused" : "done"} ${of.status}</span>`;
+  const answer = html`<${Answer} status=${of.status} />`;
   return html`
     <tr>
       <td><${Time} at=${of.at} /><div class="sub wide">${clock(of.at)}</div></td>
       <td class="wide"><${Text} of=${of.actor} /></td>
       <td><strong><${Text} of=${of.action} /></strong>${of.subject && html`${" "}
-          <${Subject} of=${of.subject} />`}
+          <${Subject} of=${of.subject} action=${of.action} />`}
         ${of.detail && html`<div class="sub"><${Text} of=${words(of.detail)} /></div>`}
         <div class="sub narrow">by <${Text} of=${of.actor} /> · ${answer}</div></td>
       <td class="wide">${answer}</td>
     </tr>`;
 }
 
+/** How it went; a server that was killed in the middle did not write that down. */
+function Answer({ status }) {
+  if (!status) return html`<span class="state">not known</span>`;
+  const word = status < 400 ? "done" : status < 500 ? "refused" : "went wrong";
+  const tone = { done: "ok", refused: "warning", "went wrong": "bad" }[word];
+  return html`<span class=${`state is-${tone}`} title=${`Status ${status}`}>${word}</span>`;
+}
+
 const words = (detail) => (typeof detail === "string" ? detail : JSON.stringify(detail));
 
 /** What it was done to: a link when it has a page. */
-function Subject({ of }) {
-  if (isId(of)) return html`job <${JobLink} id=${of} />`;
-  const [, kind, name] = /^([a-z]+)[ :/](.+)$/s.exec(of) || [];
-  if (kind === "job" && isId(name)) return html`job <${JobLink} id=${name} />`;
-  if (kind === "queue") return html`queue <a href=${queueHref(name)}><${Text} of=${name} /></a>`;
-  return html`<${Text} of=${of} />`;
+function Subject({ of, action }) {
+  const kind = action.split(".", 1)[0];
+  if (isId(of) && kind !== "tokens") return html`<${JobLink} id=${of} />`;
+  if (kind === "queues") return html`<a href=${queueHref(of)}><${Text} of=${of} /></a>`;
+  return html`<span class="id"><${Text} of=${of} /></span>`;
 }

@@ -8,9 +8,10 @@ let speak = () => {};
 
 /**
  * Asks and resolves with the values of the fields by name, or null when the answer is no.
- * `fields`: {name, label, type, value, rows, hint, check: text → what is wrong or ""}; with
+ * `fields`: {name, label, type, value, rows, hint, check: (value, all) → what is wrong or ""}; with
  * `options`, [value, label, hint] each, one is selected, or any are ticked by the type "ticks";
- * `typed`: a word that has to be typed before it is done.
+ * `typed`: a word that has to be typed before it is done; `stays`: there is only one answer, and
+ * the question stays when the page behind it goes.
  */
 export const ask = (question) => new Promise((resolve) => show({ ...question, resolve }));
 
@@ -29,8 +30,12 @@ export async function attempt(what, action) {
   }
 }
 
-export function Dialogs() {
+/** With `leave`, nobody is signed in any more: questions about what they saw go with them. */
+export function Dialogs({ leave }) {
   const [question, set] = useState(null);
+  useEffect(() => {
+    if (leave && question && !question.stays) done(null);
+  }, [leave]);
   show = (next) => {
     question?.resolve(null);
     set({ ...next, key: Math.random() });
@@ -51,7 +56,7 @@ function Question({ of, done }) {
   const [tried, setTried] = useState(false);
   useEffect(() => box.current.showModal(), []);
   const wrong = Object.fromEntries(fields.map((field) => {
-    return [field.name, field.check ? field.check(values[field.name]) : ""];
+    return [field.name, field.check ? field.check(values[field.name], values) : ""];
   }));
   const ready = (!of.typed || typed === of.typed) && !Object.values(wrong).some(Boolean);
   const submit = (event) => {
@@ -60,10 +65,11 @@ function Question({ of, done }) {
     if (ready) done(values);
   };
   return html`
-    <dialog ref=${box} aria-labelledby="question" onCancel=${(event) => {
-      event.preventDefault();
-      done(null);
-    }}>
+    <dialog ref=${box} aria-labelledby="question" onClose=${() => done(null)}
+      onCancel=${(event) => {
+        event.preventDefault();
+        if (!of.stays) done(null);
+      }}>
       <form onSubmit=${submit}>
         <h2 id="question"><${Text} of=${of.title} /></h2>
         ${of.text && html`<p><${Text} of=${of.text} /></p>`}
@@ -76,7 +82,8 @@ function Question({ of, done }) {
           <input value=${typed} autocomplete="off" spellcheck=${false} dir="auto"
             onInput=${(event) => type(event.target.value)} /></label>`}
         <div class="answers">
-          <button type="button" onClick=${() => done(null)}>${of.no || "Leave it"}</button>
+          ${!of.stays && html`<button type="button" onClick=${() => done(null)}>${
+            of.no || "Leave it"}</button>`}
           <button type="submit" class=${of.danger ? "danger" : "primary"}
             disabled=${Boolean(of.typed) && typed !== of.typed}>${of.yes || "Do it"}</button>
         </div>

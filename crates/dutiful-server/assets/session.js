@@ -1,12 +1,12 @@
 // Who is signed in and what they may do, learned from the server and followed by every page.
 
-import { get, post, remove, SESSION, whenRefused } from "./api.js";
+import { get, post, Problem, remove, SESSION, whenRefused } from "./api.js";
 import { useEffect, useState } from "./vendor/hooks.js";
 
 /** A server that did not say is asked again after this time. */
 const AGAIN_MS = 3000;
 
-/** What somebody was doing when the server wanted to know who they are. */
+/** What the server said last; `word` tells the one who looks what became of their session. */
 let session = {
   known: false, open: false, actor: null, scopes: [], password: false, problem: null, word: "",
 };
@@ -20,13 +20,13 @@ function set(next) {
 
 const signedIn = () => session.known && (session.open || session.actor !== null);
 
-async function ask() {
+async function ask(out = "You are not signed in any more.") {
   try {
     const before = signedIn();
     const said = await get(SESSION);
-    set({ word: "", ...said, known: true, problem: null });
-    // Somebody who was at work is told why the page went.
-    if (before && !signedIn()) set({ word: "You are not signed in any more." });
+    const inside = said.open || said.actor !== null;
+    const word = inside ? "" : before ? out : session.word;
+    set({ ...said, known: true, problem: null, word });
   } catch (problem) {
     set({ problem });
     setTimeout(learn, AGAIN_MS);
@@ -37,15 +37,41 @@ async function ask() {
 /** Asks the server who is signed in; many who want to know at once ask once. */
 export const learn = () => (learning ||= ask());
 
-/** Signs in with `{ password }` or `{ token }`; what the server refuses is thrown. */
-export async function signIn(credential) {
-  await post(SESSION, credential);
-  await learn();
+/** Does what makes the session another one; requests that are refused meanwhile ask nothing. */
+async function change(work, out) {
+  await learning;
+  const done = work();
+  learning = done.catch(() => {}).then(() => ask(out));
+  const answer = await done;
+  await learning;
+  return answer;
 }
 
+/** Signs in with `{ password }` or `{ token }`; what the server refuses is thrown. */
+export async function signIn(credential) {
+  await change(() => post(SESSION, credential));
+  if (!signedIn()) {
+    throw new Problem(0, "no_cookie", "The browser did not keep the session: it does so over " +
+      "https and on the server's own machine, and not where cookies are refused.");
+  }
+}
+
+/**
+ * Makes the first token of a server that asked nobody yet, and goes on signed in with it: from
+ * then on nobody is let in without. Resolves to what `make` answered.
+ */
+export const closeWith = (make) => change(async () => {
+  const made = await make();
+  await post(SESSION, { token: made.token });
+  return made;
+});
+
 export async function signOut() {
-  await remove(SESSION);
-  set({ actor: null, scopes: [], word: "You are signed out." });
+  await change(() => remove(SESSION), "You are signed out.");
+  if (signedIn()) {
+    throw new Problem(0, "by_proxy", "You are signed in by a proxy in front of this server; " +
+      "sign out there.");
+  }
 }
 
 /** Whether the one who is signed in has a scope. */

@@ -12,7 +12,7 @@ const WAYS = [
   },
   {
     name: "token", label: "Token", button: "Sign in with the token", autocomplete: "off",
-    hint: "It begins with dtf_. Somebody with the scope admin makes tokens under Settings.",
+    hint: "It begins with dut_. Somebody with the scope admin makes tokens under Settings.",
     wrong: "This token is not valid: it is mistyped, past its time, or revoked.",
   },
 ];

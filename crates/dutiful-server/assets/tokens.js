@@ -4,17 +4,18 @@ import { get, post, remove } from "./api.js";
 import { ask, attempt } from "./dialog.js";
 import { plural } from "./format.js";
 import { usePoll } from "./live.js";
-import { Copy, Empty, html, Icon, Loaded, queueHref, Text, Time } from "./parts.js";
-import { learn, useSession } from "./session.js";
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { Copy, Empty, html, Loaded, queueHref, Text, Time } from "./parts.js";
+import { closeWith, learn, useSession } from "./session.js";
 
 const SCOPES = [
   ["read", "read", "look at everything this dashboard shows"],
   ["enqueue", "enqueue", "hand in jobs"],
   ["work", "work", "claim jobs and say how they ended"],
   ["operate", "operate", "retry, cancel, edit, delete, pause"],
-  ["admin", "admin", "make and revoke tokens"],
+  ["admin", "admin", "everything, also tokens and redacted fields"],
 ];
+/** A token for these alone can be kept to some queues. */
+const BY_QUEUE = ["enqueue", "work"];
 const DAY_S = 86400;
 const EXPIRIES = [
   [String(DAY_S), "in a day"], [String(7 * DAY_S), "in 7 days"], [String(30 * DAY_S), "in 30 days"],
@@ -24,17 +25,31 @@ const USUAL_EXPIRY = String(90 * DAY_S);
 
 const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 
+const FIRST = "This server asks nobody who they are. From the first token on it asks everybody, " +
+  "programs and workers too; you go on here signed in with it, so it has the scope admin.";
+
+function scopesProblem(list, first) {
+  if (first && !list.includes("admin")) return "The first token needs the scope admin.";
+  return list.length > 0 ? "" : "Tick at least one.";
+}
+
+function queuesProblem(text, { scopes }) {
+  const wide = scopes.filter((one) => !BY_QUEUE.includes(one));
+  return words(text).length > 0 && wide.length > 0
+    ? `The scope ${wide[0]} goes for all queues: untick it, or leave this empty.` : "";
+}
+
 /** Asks what the new token is for; resolves to what is sent, or null. */
-async function draft() {
+async function draft(first) {
   const answer = await ask({
-    title: "A new token", yes: "Make it",
+    title: first ? "The first token" : "A new token", yes: "Make it", text: first && FIRST,
     fields: [
       { name: "name", label: "Name", hint: "Who or what will use it; the audit log says this name.",
         check: (text) => (text.trim() ? "" : "Give it a name.") },
-      { name: "scopes", label: "It may", type: "ticks", options: SCOPES, value: ["read"],
-        check: (list) => (list.length > 0 ? "" : "Tick at least one.") },
-      { name: "queues", label: "Only in these queues",
-        hint: "With commas between; empty: in all." },
+      { name: "scopes", label: "It may", type: "ticks", options: SCOPES,
+        value: [first ? "admin" : "read"], check: (list) => scopesProblem(list, first) },
+      { name: "queues", label: "Only in these queues", check: queuesProblem,
+        hint: "With commas between, for one that may only enqueue and work; empty: in all." },
       { name: "expires_in_s", label: "It ends", options: EXPIRIES, value: USUAL_EXPIRY },
     ],
   });
@@ -46,65 +61,55 @@ async function draft() {
 }
 
 export function Tokens() {
-  const { open } = useSession();
+  const { open, password } = useSession();
   const tokens = usePoll(() => get("/v1/tokens"), 15000);
-  const [made, setMade] = useState(null);
   const make = async () => {
-    const wanted = await draft();
+    const wanted = await draft(open);
     if (!wanted) return;
+    const create = () => post("/v1/tokens", wanted);
     const answer = await attempt(`The token ${wanted.name} is made`,
-      () => post("/v1/tokens", wanted));
+      open ? () => closeWith(create) : create);
     if (!answer) return;
-    setMade(answer);
+    await show(answer);
     tokens.reload();
   };
   const revoke = async (one) => {
+    const last = !password && tokens.data.tokens.length === 1;
     const yes = await ask({
       title: `Revoke the token ${one.name}?`, danger: true, yes: "Revoke it",
-      text: "Whatever uses it is refused from now on. This cannot be undone.",
+      text: "Whatever uses it is refused within a second. This cannot be undone." +
+        (last ? " It is the last one, and there is no password: after it only a token lets in " +
+          "that dutiful tokens create makes on the server." : ""),
     });
     if (!yes) return;
     const path = `/v1/tokens/${encodeURIComponent(one.id)}`;
     const done = await attempt(`The token ${one.name} is revoked`, () => remove(path));
     if (!done) return;
-    if (made?.id === one.id) setMade(null);
     tokens.reload();
     // It may have been the one of this session.
     learn();
   };
   return html`
     <section class="card" aria-labelledby="tokens"><div class="card-head">
-      <h2 id="tokens" tabindex="-1">Tokens</h2>
+      <h2 id="tokens">Tokens</h2>
       <button type="button" onClick=${make}>New token</button></div>
-      ${open && html`<p class="note">This server asks nobody who they are, and tokens change nothing
-        while it is open; the guide says how to close it.</p>`}
-      ${made && html`<${Made} key=${made.id} of=${made} done=${() => setMade(null)} />`}
+      ${open && html`<p class="note">This server asks nobody who they are; with the first token it
+        asks everybody.</p>`}
       <${Loaded} of=${tokens}>${(data) => data.tokens.length === 0
         ? html`<${Empty} title="No token yet">Programs and people who use the API each get one,
             with no more rights than they need.<//>`
         : html`<${Table} tokens=${data.tokens} revoke=${revoke} />`}<//></section>`;
 }
 
-/** A token that was just made: the one time at which it is shown. */
-function Made({ of, done }) {
-  const box = useRef();
-  const input = useRef();
-  useEffect(() => box.current.focus(), []);
-  const close = () => {
-    done();
-    document.getElementById("tokens").focus();
-  };
-  return html`
-    <div class="made notice ok" role="group" aria-labelledby="made" tabindex="-1" ref=${box}>
-      <${Icon} name="ok" />
-      <div><p id="made">This is the token of <strong><${Text} of=${of.name} /></strong>.
-        ${" "}Copy it now: it is not shown again.</p>
-        <div class="made-line">
-          <input readonly class="mono" ref=${input} value=${of.token}
-          aria-label=${`The token of ${of.name}`} onFocus=${() => input.current.select()} />
-          <${Copy} text=${of.token} what="the token" /></div>
-        <button type="button" onClick=${close}>I have kept it</button></div></div>`;
-}
+/** Shows a token that was just made, the one time that it can be. */
+const show = (made) => ask({
+  title: `The token of ${made.name}`, stays: true, yes: "I have kept it",
+  text: "Copy it now to where it is needed: it is not shown again.",
+  more: html`<div class="made">
+    <input readonly class="mono" value=${made.token} aria-label=${`The token of ${made.name}`}
+      onFocus=${(event) => event.target.select()} />
+    <${Copy} text=${made.token} what="the token" /></div>`,
+});
 
 const Table = ({ tokens, revoke }) => html`
   <div class="scroll"><table>
@@ -119,16 +124,16 @@ const Table = ({ tokens, revoke }) => html`
 const Ends = ({ at }) => at ? html`<${Time} at=${at} />` : "never";
 
 function Row({ of, revoke }) {
-  const over = of.expires_at && Date.parse(of.expires_at) <= Date.now();
   const queues = of.queues || [];
+  // Who may administer may do everything else.
+  const scopes = of.scopes.includes("admin") ? ["admin"] : of.scopes;
   return html`
     <tr>
       <th scope="row"><${Text} of=${of.name} />
-        ${over && html` <span class="state">past its time</span>`}
         <div class="sub"><span class="id">${of.id}</span></div>
         <div class="sub narrow">${queues.length > 0 && `${plural(queues.length, "queue")} · `}
           ends <${Ends} at=${of.expires_at} /> · used <${Used} at=${of.last_used_at} /></div></th>
-      <td>${of.scopes.map((scope) => html`<span class="mark">${scope}</span> `)}</td>
+      <td>${scopes.map((scope) => html`<span class="mark">${scope}</span> `)}</td>
       <td class="wide">${queues.length === 0 ? "all" : queues.map((name) => html`
         <a class="mark" href=${queueHref(name)}><${Text} of=${name} /></a> `)}</td>
       <td class="wide"><${Time} at=${of.created_at} /></td>

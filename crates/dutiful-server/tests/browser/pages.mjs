@@ -27,6 +27,7 @@ export async function addresses(server, active) {
     "job-completed": `/jobs/${await newest("state=completed")}`,
     dead: "/dead",
     workers: "/workers",
+    audit: "/audit",
     settings: "/settings",
     docs: "/docs",
   };
@@ -36,6 +37,11 @@ export async function addresses(server, active) {
 async function wide(page, screen) {
   return (await page.evaluate(() => document.documentElement.scrollWidth)) - screen;
 }
+
+/** Makes pictures of pages of which no address tells the state, when there is a folder for them. */
+export const pictured = (folder) => async (page, name) => {
+  if (folder) await page.screenshot({ path: join(folder, `${name}.png`) });
+};
 
 export async function looks(browser, server, pages, folder) {
   if (folder) await mkdir(folder, { recursive: true });

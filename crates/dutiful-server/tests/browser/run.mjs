@@ -3,9 +3,10 @@
 // Environment: DUTIFUL_BIN (the binary), DUTIFUL_TEST_BROWSER (a node_modules folder with
 // playwright-core and axe-core), CHROMIUM (the browser's path).
 
+import { access } from "./access.mjs";
 import { check, close, launch } from "./check.mjs";
 import * as flows from "./flows.mjs";
-import { addresses, colours, looks } from "./pages.mjs";
+import { addresses, colours, looks, pictured } from "./pages.mjs";
 import { seed, simmer } from "./seed.mjs";
 import { Server } from "./server.mjs";
 import { texts } from "./texts.mjs";
@@ -45,6 +46,7 @@ try {
   const hands = [flows.filtering, flows.mending, flows.pausing, flows.keyboard];
   await Promise.all(hands.map((flow) => flow(browser, server)));
   await hostile(browser, server);
+  await access(browser, process.env.DUTIFUL_BIN, pictured(process.argv[2]));
   await flows.losing(browser, server);
 } finally {
   clearInterval(timer);

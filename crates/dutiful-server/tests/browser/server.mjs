@@ -1,32 +1,38 @@
 // Starts a real server on a store of its own, speaks to its API, and stops it by its process.
 
-import { spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 const START_MS = 20000;
 
 export class Server {
-  constructor(binary, folder) {
+  constructor(binary, folder, env = {}) {
     this.binary = binary;
     this.folder = folder;
     this.listen = "127.0.0.1:0";
+    this.store = `sqlite:${join(folder, "jobs.db")}`;
+    this.env = { PATH: process.env.PATH, HOME: folder, ...env };
+    /** What `call` says it may, on a server that asks. */
+    this.token = "";
   }
 
-  static async fresh(binary) {
-    const server = new Server(binary, await mkdtemp(join(tmpdir(), "dutiful-browser-")));
+  /** With `config`, a dutiful.toml of this text. */
+  static async fresh(binary, { env, config } = {}) {
+    const folder = await mkdtemp(join(tmpdir(), "dutiful-browser-"));
+    const server = new Server(binary, folder, env);
+    if (config) await writeFile(join(folder, "dutiful.toml"), config);
     await server.start();
     return server;
   }
 
   /** Starts it; again on the same port once it had one. */
   async start() {
-    const store = `sqlite:${join(this.folder, "jobs.db")}`;
-    const args = ["serve", "--listen", this.listen, "--store", store];
-    const env = { PATH: process.env.PATH, HOME: this.folder };
+    const args = ["serve", "--listen", this.listen, "--store", this.store];
     const stdio = ["ignore", "ignore", "pipe"];
-    this.process = spawn(this.binary, args, { cwd: this.folder, env, stdio });
+    this.process = spawn(this.binary, args, { cwd: this.folder, env: this.env, stdio });
     this.ended = new Promise((resolve) => this.process.on("exit", resolve));
     this.said = "";
     this.base = await new Promise((resolve, reject) => {
@@ -56,10 +62,20 @@ export class Server {
     await rm(this.folder, { recursive: true, force: true });
   }
 
+  /** What a command prints as JSON on the same store. */
+  async run(...args) {
+    const all = ["--store", this.store, ...args, "--json"];
+    const options = { cwd: this.folder, env: this.env };
+    return JSON.parse((await promisify(execFile)(this.binary, all, options)).stdout);
+  }
+
   async call(method, path, body) {
     const answer = await fetch(this.base + path, {
       method,
-      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      headers: {
+        ...(body !== undefined && { "Content-Type": "application/json" }),
+        ...(this.token && { Authorization: `Bearer ${this.token}` }),
+      },
       body: typeof body === "string" ? body : body && JSON.stringify(body),
     });
     const text = await answer.text();

@@ -38,8 +38,8 @@ function foreign() {
   const known = new Set(["A", "ARTICLE", "BDI", "BODY", "BUTTON", "CAPTION", "DATALIST", "DD",
     "DETAILS", "DIALOG", "DIV", "DL", "DT", "FORM", "H1", "H2", "HEAD", "HEADER", "HTML", "IMG",
     "INPUT", "LABEL", "LI", "LINK", "MAIN", "META", "NAV", "NOSCRIPT", "OL", "OPTION", "P", "PRE",
-    "SCRIPT", "SECTION", "SPAN", "STRONG", "SUMMARY", "TABLE", "TBODY", "TD", "TEXTAREA", "TH",
-    "THEAD", "TIME", "TITLE", "TR", "UL", "path", "rect", "svg"]);
+    "SCRIPT", "SECTION", "SELECT", "SPAN", "STRONG", "SUMMARY", "TABLE", "TBODY", "TD", "TEXTAREA",
+    "TH", "THEAD", "TIME", "TITLE", "TR", "UL", "path", "rect", "svg"]);
   const found = [];
   if (window.__injected) found.push("a script of the corpus ran");
   for (const one of document.querySelectorAll("*")) {
@@ -113,7 +113,8 @@ export async function hostile(browser, server) {
   await check("no hostile text does anything on the other pages", async () => {
     const { page, context, trouble, look } = await watched(browser, server);
     const pages = ["/", "/queues", `/queues/${QUEUE}`, `/jobs?queue=${QUEUE}`, "/jobs?state=active",
-      `/jobs?queue=${QUEUE}&state=dead`, `/dead?queue=${QUEUE}`, "/workers", "/settings", "/dead"];
+      `/jobs?queue=${QUEUE}&state=dead`, `/dead?queue=${QUEUE}`, "/workers", "/settings", "/audit",
+      "/dead"];
     for (const path of pages) {
       await look(path, "h1");
       await settled(page);
