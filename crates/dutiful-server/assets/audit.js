@@ -111,7 +111,16 @@ function Answer({ status }) {
   return html`<span class=${`state is-${tone}`} title=${`Status ${status}`}>${word}</span>`;
 }
 
-const words = (detail) => (typeof detail === "string" ? detail : JSON.stringify(detail));
+/** More about it, as it was written down: names and values. */
+function words(detail) {
+  if (typeof detail !== "object" || Array.isArray(detail)) return plain(detail);
+  return Object.entries(detail).map(([name, value]) => `${name} ${plain(value)}`).join(" · ");
+}
+
+function plain(value) {
+  if (Array.isArray(value)) return value.map(plain).join(", ");
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
 
 /** What it was done to: a link when it has a page. */
 function Subject({ of, action }) {

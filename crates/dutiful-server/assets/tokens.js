@@ -9,7 +9,7 @@ import { closeWith, learn, useSession } from "./session.js";
 
 const SCOPES = [
   ["read", "read", "look at everything this dashboard shows"],
-  ["enqueue", "enqueue", "hand in jobs"],
+  ["enqueue", "enqueue", "put jobs into queues"],
   ["work", "work", "claim jobs and say how they ended"],
   ["operate", "operate", "retry, cancel, edit, delete, pause"],
   ["admin", "admin", "everything, also tokens and redacted fields"],

@@ -1,6 +1,7 @@
 // A server that asks who one is: signing in and out, rights, tokens, the audit log, redaction.
 
-import { axe, check, expect, open, settled, visit } from "./check.mjs";
+import { check, expect, open, settled, visit } from "./check.mjs";
+import { fits, PHONE_DARK } from "./pages.mjs";
 import { Server, until } from "./server.mjs";
 
 const PASSWORD = "correct horse battery staple";
@@ -57,9 +58,11 @@ export async function access(browser, binary, pictures) {
     await redacted(browser, server, worker, id, pictures);
     await giving(browser, server, pictures);
     await auditing(browser, server, id, pictures);
+    await onPhone(browser, server, id, pictures);
   } finally {
     await server.remove();
   }
+  await closing(browser, binary, pictures);
 }
 
 async function entering(browser, server, id, pictures) {
@@ -70,8 +73,7 @@ async function entering(browser, server, id, pictures) {
     expect(await page.getByLabel("Password").evaluate((one) => one === document.activeElement),
       "the field has not the focus");
     expect(await page.getByRole("navigation").count() === 0, "there is a navigation");
-    const found = await axe(page);
-    expect(found.length === 0, found.join("\n"));
+    await fits(page);
     await pictures(page, "sign-in");
   });
   await check("a wrong password and a wrong token are refused with a sentence", async () => {
@@ -187,8 +189,7 @@ async function giving(browser, server, pictures) {
     await page.getByLabel("Name").fill("deploy <b>bot</b>");
     await page.getByLabel("read", { exact: false }).check();
     await page.getByLabel("enqueue", { exact: false }).check();
-    const found = await axe(page);
-    expect(found.length === 0, found.join("\n"));
+    await fits(page);
     await pictures(page, "token-new");
     await page.getByRole("button", { name: "Make it" }).click();
     const box = page.getByRole("textbox", { name: /^The token of/ });
@@ -204,7 +205,7 @@ async function giving(browser, server, pictures) {
     await settled(page);
     await page.getByRole("row", { name: /deploy <b>bot<\/b>/ }).waitFor();
     expect(!(await page.content()).includes(token), "it is shown again");
-    expect((await axe(page)).length === 0, "axe finds something on the page with tokens");
+    await fits(page);
   });
   await check("a token is revoked after a question, and refused from then on", async () => {
     await page.getByRole("button", { name: "Revoke the token deploy <b>bot</b>" }).click();
@@ -231,8 +232,7 @@ async function auditing(browser, server, id, pictures) {
     const paused = page.locator("tbody tr", { hasText: "pause" }).first();
     await paused.getByRole("link", { name: "mail" }).waitFor();
     await page.locator(`tbody a[href="/jobs/${id}"]`).first().waitFor();
-    const found = await axe(page);
-    expect(found.length === 0, found.join("\n"));
+    await fits(page);
     await pictures(page, "audit");
   });
   await check("the log is narrowed by who and what, and read on by key", async () => {
@@ -258,4 +258,60 @@ async function auditing(browser, server, id, pictures) {
   });
   await quiet(trouble, "in the audit log");
   await context.close();
+}
+
+async function onPhone(browser, server, id, pictures) {
+  const { page, context, trouble } = await open(browser, server.base, PHONE_DARK);
+  await check("signing in, tokens, audit and signing out fit a phone, dark", async () => {
+    await visit(page, "/settings");
+    await fits(page);
+    await pictures(page, "sign-in-phone");
+    await withPassword(page, PASSWORD);
+    await page.getByRole("row", { name: /^tests/ }).waitFor();
+    await settled(page);
+    await fits(page);
+    await pictures(page, "tokens-phone");
+    await page.getByRole("link", { name: "Audit", exact: true }).click();
+    await page.locator("tbody tr").first().waitFor();
+    await fits(page);
+    await pictures(page, "audit-phone");
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByText("You are signed out.").waitFor();
+    await fits(page);
+  });
+  await quiet(trouble, "on a phone");
+  await context.close();
+}
+
+/** On a server that asks nobody, the first token shuts the door; who made it stays inside. */
+async function closing(browser, binary, pictures) {
+  const server = await Server.fresh(binary);
+  const [mine, other] = [await open(browser, server.base), await open(browser, server.base)];
+  await check("the first token closes an open server, and who made it goes on", async () => {
+    await visit(other.page, "/queues");
+    const { page } = mine;
+    await visit(page, "/settings");
+    expect(await page.getByRole("button", { name: "Sign out" }).count() === 0, "somebody is in");
+    await page.getByRole("button", { name: "New token" }).click();
+    await page.getByText(/From the first token on it asks everybody/).waitFor();
+    await pictures(page, "token-first");
+    await page.getByLabel("Name").fill("ann");
+    await page.getByLabel("admin", { exact: false }).uncheck();
+    await page.getByRole("button", { name: "Make it" }).click();
+    await page.getByText("The first token needs the scope admin.").waitFor();
+    await page.getByLabel("admin", { exact: false }).check();
+    await page.getByRole("button", { name: "Make it" }).click();
+    await page.getByRole("textbox", { name: "The token of ann" }).waitFor();
+    await page.getByRole("button", { name: "I have kept it" }).click();
+    await page.getByRole("button", { name: "Sign out" }).waitFor();
+    await page.getByRole("row", { name: /^ann/ }).waitFor();
+    await page.locator(".line.live").waitFor();
+    await other.page.getByRole("heading", { name: "Sign in" }).waitFor();
+    expect(await other.page.getByLabel("Password").count() === 0, "there is no password");
+  });
+  for (const { trouble, context } of [mine, other]) {
+    await quiet(trouble, "while a server was closed");
+    await context.close();
+  }
+  await server.remove();
 }

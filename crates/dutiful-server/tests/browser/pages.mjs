@@ -10,6 +10,14 @@ import { LONG } from "./seed.mjs";
 const DESKTOP = { width: 1280, height: 860 };
 const PHONE = { width: 360, height: 740 };
 
+export const PHONE_DARK = {
+  viewport: PHONE, colorScheme: "dark", hasTouch: true, isMobile: true, deviceScaleFactor: 2,
+};
+/** How the pages are looked at: on two very different screens. */
+const VIEWS = [
+  ["light", "desktop", { viewport: DESKTOP, colorScheme: "light" }], ["dark", "phone", PHONE_DARK],
+];
+
 /** Pages that are seen in another state as well: these in one view only. */
 const ONCE = ["jobs-dead", "job-completed"];
 
@@ -34,8 +42,17 @@ export async function addresses(server, active) {
 }
 
 /** By how much a page is wider than the screen: a phone would show it smaller, so that it fits. */
-async function wide(page, screen) {
-  return (await page.evaluate(() => document.documentElement.scrollWidth)) - screen;
+async function wide(page) {
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  return width - page.viewportSize().width;
+}
+
+/** Fails when axe finds something, or the page does not fit the screen. */
+export async function fits(page) {
+  const found = await axe(page);
+  expect(found.length === 0, found.join("\n"));
+  const more = await wide(page);
+  expect(more <= 0, `it is ${more} px wider than the screen`);
 }
 
 /** Makes pictures of pages of which no address tells the state, when there is a folder for them. */
@@ -45,13 +62,7 @@ export const pictured = (folder) => async (page, name) => {
 
 export async function looks(browser, server, pages, folder) {
   if (folder) await mkdir(folder, { recursive: true });
-  const views = [
-    ["light", "desktop", { viewport: DESKTOP, colorScheme: "light" }],
-    ["dark", "phone", {
-      viewport: PHONE, colorScheme: "dark", hasTouch: true, isMobile: true, deviceScaleFactor: 2,
-    }],
-  ];
-  await Promise.all(views.map(async ([colours, device, options]) => {
+  await Promise.all(VIEWS.map(async ([colours, device, options]) => {
     const { page, context, trouble } = await open(browser, server.base, options);
     const picture = (of, name) => folder && of.screenshot({
       path: join(folder, `${name}-${colours}-${device}.png`),
@@ -63,10 +74,7 @@ export async function looks(browser, server, pages, folder) {
       if (colours === "dark" && ONCE.includes(name)) continue;
       await check(`axe finds nothing serious on ${name}, ${colours}, ${device}`, async () => {
         await visit(page, path);
-        const found = await axe(page);
-        expect(found.length === 0, found.join("\n"));
-        const more = await wide(page, options.viewport.width);
-        expect(more <= 0, `it is ${more} px wider than the screen`);
+        await fits(page);
         if (name !== "overview") await picture(page, name);
       });
       await settled(page);
