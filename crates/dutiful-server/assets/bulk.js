@@ -141,7 +141,11 @@ export function Operations() {
   const [all, set] = useState(running);
   useEffect(() => {
     listeners.add(set);
-    return () => listeners.delete(set);
+    return () => {
+      listeners.delete(set);
+      // Who signs in next did not start them.
+      running = [];
+    };
   }, []);
   return all.length > 0 && html`
     <section class="operations" aria-label="Operations">

@@ -142,18 +142,19 @@ export function Long({ text, lines = 4, label, mark }) {
 
 /** Copies a text, and says so. */
 export function Copy({ text, what }) {
-  const [done, set] = useState(false);
+  const [word, set] = useState("Copy");
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(text);
-      set(true);
-      setTimeout(() => set(false), 1500);
+      set("Copied");
     } catch {
-      set(false);
+      // Browsers give the clipboard over https and on this machine only.
+      set("Not copied");
     }
+    setTimeout(() => set("Copy"), 1500);
   };
   return html`<button type="button" class="quiet small" onClick=${copy}
-    aria-label=${`Copy ${what}`}>${done ? "Copied" : "Copy"}</button>`;
+    aria-label=${`Copy ${what}`}>${word}</button>`;
 }
 
 /** The head of a page: what it is, and what can be done on it. */

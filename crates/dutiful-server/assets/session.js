@@ -20,12 +20,14 @@ function set(next) {
 
 const signedIn = () => session.known && (session.open || session.actor !== null);
 
-async function ask(out = "You are not signed in any more.") {
+async function ask(out) {
   try {
-    const before = signedIn();
     const said = await get(SESSION);
     const inside = said.open || said.actor !== null;
-    const word = inside ? "" : before ? out : session.word;
+    // Who was at work is told why the page went; who was not has been told before.
+    const why = session.open ? "This server asks who you are now."
+      : out || "You are not signed in any more.";
+    const word = inside ? "" : signedIn() ? why : session.word;
     set({ ...said, known: true, problem: null, word });
   } catch (problem) {
     set({ problem });
@@ -62,7 +64,8 @@ export async function signIn(credential) {
  */
 export const closeWith = (make) => change(async () => {
   const made = await make();
-  await post(SESSION, { token: made.token });
+  // Should this fail, the token must still be shown; one can sign in with it by hand.
+  await post(SESSION, { token: made.token }).catch(() => {});
   return made;
 });
 
@@ -97,7 +100,7 @@ export function useSession() {
 
 /** Asks once at the start, and again when an answer or another tab may have changed it. */
 export function startSession() {
-  whenRefused(learn);
+  whenRefused(() => signedIn() && learn());
   document.addEventListener("visibilitychange", () => document.hidden || learn());
   learn();
 }

@@ -1,7 +1,7 @@
 // The page in the place of every other one while nobody is signed in.
 
 import { Empty, Head, html, Icon, Text } from "./parts.js";
-import { signIn, signOut } from "./session.js";
+import { signIn } from "./session.js";
 import { useEffect, useRef, useState } from "./vendor/hooks.js";
 
 /** How one can say who one is; a server without a password takes tokens only. */
@@ -82,5 +82,5 @@ export const Blind = ({ actor, scopes }) => html`
   <${Head} title="Nothing to show" />
   <div class="notice warning"><${Icon} name="warning" />
     <span><${Text} of=${actor} /> is signed in but may not look: this dashboard needs the scope
-      read, and there is ${scopes.length > 0 ? `only ${scopes.join(", ")}` : "none"}.</span>
-    <button type="button" onClick=${signOut}>Sign out</button></div>`;
+      read, and there is ${scopes.length > 0 ? `only ${scopes.join(", ")}` : "none"}. Sign out to
+      come back as somebody else.</span></div>`;
