@@ -1,12 +1,12 @@
 // A server that asks who one is: signing in and out, rights, tokens, the audit log, redaction.
 
+import { spawnSync } from "node:child_process";
+
 import { check, expect, open, settled, visit } from "./check.mjs";
 import { fits, PHONE_DARK } from "./pages.mjs";
 import { Server, until } from "./server.mjs";
 
 const PASSWORD = "correct horse battery staple";
-/** Of the password above. */
-const HASH = "@HASH@";
 const REDACT = `[redact]
 send_email = ["password", "card.number"]
 `;
@@ -32,9 +32,9 @@ async function quiet(trouble, when) {
 
 /** A server with a password and a token for these tests, and a dead job with secrets in it. */
 async function guarded(binary) {
-  const server = await Server.fresh(binary, {
-    env: { DUTIFUL_PASSWORD_HASH: HASH }, config: REDACT,
-  });
+  const { stdout } = spawnSync(binary, ["password"], { input: `${PASSWORD}\n`, encoding: "utf8" });
+  const env = { DUTIFUL_PASSWORD_HASH: stdout.trim() };
+  const server = await Server.fresh(binary, { env, config: REDACT });
   const all = "read,enqueue,work,operate,admin";
   server.token = (await server.run("tokens", "create", "tests", "--scopes", all)).token;
   const payload = {
