@@ -60,7 +60,7 @@ export function Audit({ search }) {
     }}<//>`;
 }
 
-const FILTERS = [["actor", "Who", "anybody"], ["action", "What", "anything"]];
+const FILTERS = [["actor", "Who", "everybody"], ["action", "What", "everything"]];
 
 /** Chooses among what is loaded; the choice stands in the address. */
 function Filter({ all, filter }) {
@@ -94,10 +94,10 @@ function Row({ of }) {
   return html`
     <tr>
       <td><${Time} at=${of.at} /><div class="sub wide">${clock(of.at)}</div></td>
-      <td class="wide"><${Text} of=${of.actor} /></td>
+      <td class="wide actor"><${Text} of=${of.actor} /></td>
       <td><strong><${Text} of=${of.action} /></strong>${of.subject && html`${" "}
           <${Subject} of=${of.subject} action=${of.action} />`}
-        ${of.detail && html`<div class="sub"><${Text} of=${words(of.detail)} /></div>`}
+        ${of.detail && html`<div class="sub"><${Detail} of=${of.detail} /></div>`}
         <div class="sub narrow">by <${Text} of=${of.actor} /> · ${answer}</div></td>
       <td class="wide">${answer}</td>
     </tr>`;
@@ -111,15 +111,26 @@ function Answer({ status }) {
   return html`<span class=${`state is-${tone}`} title=${`Status ${status}`}>${word}</span>`;
 }
 
-/** More about it, as it was written down: names and values. */
-function words(detail) {
-  if (typeof detail !== "object" || Array.isArray(detail)) return plain(detail);
-  return Object.entries(detail).map(([name, value]) => `${name} ${plain(value)}`).join(" · ");
+/** Of a list so many are shown; the entry itself says how many there were. */
+const FEW = 3;
+
+/** More about it, as it was written down: names and values, lists last. */
+function Detail({ of }) {
+  if (typeof of !== "object" || Array.isArray(of)) return html`<${Value} of=${of} />`;
+  const pairs = Object.entries(of).filter(([, value]) => value !== null);
+  pairs.sort(([, one], [, other]) => Array.isArray(one) - Array.isArray(other));
+  return pairs.map(([name, value], i) => html`${i > 0 && " · "}${name.replaceAll("_", " ")}${" "}
+    <${Value} of=${value} />`);
 }
 
-function plain(value) {
-  if (Array.isArray(value)) return value.map(plain).join(", ");
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+function Value({ of }) {
+  if (Array.isArray(of)) {
+    return html`${of.slice(0, FEW).map((one, i) => html`${i > 0 && ", "}<${Value} of=${one} />`)}${
+      of.length > FEW && " …"}`;
+  }
+  if (typeof of === "string" && isId(of)) return html`<${JobLink} id=${of} />`;
+  if (typeof of === "object" && of !== null) return html`<${Detail} of=${of} />`;
+  return html`<${Text} of=${of} />`;
 }
 
 /** What it was done to: a link when it has a page. */

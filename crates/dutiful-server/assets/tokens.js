@@ -4,7 +4,7 @@ import { get, post, remove } from "./api.js";
 import { ask, attempt } from "./dialog.js";
 import { plural } from "./format.js";
 import { usePoll } from "./live.js";
-import { Copy, Empty, html, Loaded, queueHref, Text, Time } from "./parts.js";
+import { Copy, html, Loaded, queueHref, Text, Time } from "./parts.js";
 import { closeWith, learn, useSession } from "./session.js";
 
 const SCOPES = [
@@ -96,8 +96,8 @@ export function Tokens() {
       ${open && html`<p class="note">This server asks nobody who they are; with the first token it
         asks everybody.</p>`}
       <${Loaded} of=${tokens}>${(data) => data.tokens.length === 0
-        ? html`<${Empty} title="No token yet">Programs and people who use the API each get one,
-            with no more rights than they need.<//>`
+        ? html`<p class="note">There is none. Programs and people who use the API each get one,
+            with no more rights than they need.</p>`
         : html`<${Table} tokens=${data.tokens} revoke=${revoke} />`}<//></section>`;
 }
 
