@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { diagnose, trouble } from "./diagnose.js";
 import { count, decimal, duration, plural } from "./format.js";
+import { highest, line, LENGTH_MS, SPANS, sum } from "./history.js";
 import { rate, rates, useLive, usePoll } from "./live.js";
 import { between, readMetrics } from "./metrics.js";
 import { curl, Empty, Figure, Head, html, Icon, Num, queueHref, Spark, Text } from "./parts.js";
@@ -13,9 +14,14 @@ const READINGS = 25;
 const READ_MS = 5000;
 /** Queues shown here; the others are on their page. */
 const QUEUES = 8;
+/** A step of the history is a minute at least. */
+const HISTORY_MS = 30000;
 
-export function Overview() {
+export function Overview({ search }) {
   const live = useLive();
+  const given = new URLSearchParams(search).get("span");
+  const span = Object.hasOwn(LENGTH_MS, given || "") ? given : "";
+  const past = usePoll(() => (span ? get(`/v1/history?span=${span}`) : null), HISTORY_MS, [span]);
   const workers = usePoll(() => get("/v1/workers"), READ_MS);
   const dead = live.stats?.totals.dead || 0;
   const groups = usePoll(() => (dead ? get("/v1/dead/groups") : { groups: [] }), 15000, [dead > 0]);
@@ -34,7 +40,9 @@ export function Overview() {
   return html`
     <${Head} title="Overview" />
     <${Verdict} findings=${findings} nothing=${nothing} workers=${all} />
-    <${Metrics} live=${live} workers=${all} readings=${metrics.data} trouble=${metrics.error} />
+    <${Spans} span=${span} past=${past} />
+    <${Metrics} live=${live} workers=${all} readings=${metrics.data} trouble=${metrics.error}
+      past=${span && past.data ? charts(past.data, span) : null} />
     <${Queues} queues=${queues} workers=${all} />`;
 }
 
@@ -78,6 +86,45 @@ const Finding = ({ of }) => html`
   <${Icon} name=${of.tone} />${of.href ? html`<a href=${of.href}><${Text} of=${of.text} />.</a>`
     : html`<span><${Text} of=${of.text} />.</span>`}`;
 
+/** How far back the charts go: in the address, so that it can be kept and sent. */
+const Spans = ({ span, past }) => html`
+  <div class="spans">
+    <nav aria-label="Time shown by the charts"><ul class="tabs">${SPANS.map(([name, label]) => html`
+      <li key=${name}><a href=${name ? `/?span=${name}` : "/"}
+        aria-current=${span === name ? "true" : undefined}>${label}</a></li>`)}</ul></nav>
+    ${span && html`<p class="note" role="status">${past.error
+      ? html`The history could not be loaded: <${Text} of=${past.error.message} />.`
+      : past.data?.points.length === 0
+        ? "No history yet: it begins a minute after a server has started."
+        : `Figures are of now, lines and notes of the last ${span}.`}</p>`}
+  </div>`;
+
+/** What the history says beside each of the eight numbers. */
+function charts(past, span) {
+  const each = past.step_s * 1000;
+  const most = (name, say = count) => {
+    const found = highest(past, name);
+    return found === null ? "not known" : `at most ${say(found)} in the ${span}`;
+  };
+  const [completed, failed] = [sum(past, "completed"), sum(past, "failed")];
+  const ended = (one) => one.completed + one.failed;
+  const rateOf = (one) => (one.over ? (one.completed * 1000) / each : null);
+  const p95 = (one) => (one.ran_p95_ms === null ? null : one.ran_p95_ms / 1000);
+  return {
+    span: LENGTH_MS[span],
+    pending: [line(past, (one) => one.pending), most("pending")],
+    completed: [line(past, rateOf), `${count(completed)} in the ${span}`],
+    errors: [line(past, (one) => (ended(one) ? one.failed / ended(one) : null)),
+      `${count(failed)} of ${plural(completed + failed, "attempt")}`],
+    dead: [line(past, (one) => one.dead), `${count(sum(past, "died"))} died in the ${span}`],
+    oldest: [line(past, (one) => one.oldest_s), most("oldest_s", duration)],
+    duration: [line(past, p95), most("ran_p95_ms", (ms) => duration(ms / 1000))],
+    active: [line(past, (one) => one.active), most("active")],
+    stalled: [line(past, (one) => (one.over ? one.stalled : null)),
+      `${count(sum(past, "stalled"))} in the ${span}`],
+  };
+}
+
 /** What the readings of /metrics say about the last minute, and about each step before it. */
 function measured(readings) {
   const last = readings?.at(-1);
@@ -88,7 +135,7 @@ function measured(readings) {
   return { minute: between(first, last), steps, known: last?.known };
 }
 
-function Metrics({ live, workers, readings, trouble: problem }) {
+function Metrics({ live, workers, readings, trouble: problem, past }) {
   const { stats: { totals, queues }, history } = live;
   const points = (name) => history.map((one) => ({ t: one.t, v: one[name] }));
   const { minute, steps, known } = measured(readings);
@@ -101,41 +148,49 @@ function Metrics({ live, workers, readings, trouble: problem }) {
   const errors = minute?.attempts ? (100 * minute.failed) / minute.attempts : null;
   const stalls = history.length > 1 ? totals.stalled_total - history[0].stalled_total : null;
   const share = used(workers);
+  // What lies further back takes the place of what this page has seen itself.
+  const drawn = (name, now, note) => {
+    if (!past) return { points: now(), note };
+    const [seen, said] = past[name];
+    return { points: seen, note: said, span: past.span };
+  };
   return html`
     <h2 class="hidden">Eight numbers</h2>
     <ul class="metrics">
       <${Metric} label="Queue depth" value=${totals.pending} href="/jobs?state=pending"
-        note=${`due now, ${count(totals.scheduled)} scheduled`} points=${points("pending")} />
+        ...${drawn("pending", () => points("pending"),
+          `due now, ${count(totals.scheduled)} scheduled`)} />
       <${Metric} label="Completions" href="/jobs?state=completed"
-        value=${done === null ? null : perTime(done)} points=${rates(history, "completed")}
-        note=${done === null ? "measuring …" : `${count(totals.completed)} on record`} />
+        value=${done === null ? null : perTime(done)}
+        ...${drawn("completed", () => rates(history, "completed"),
+          done === null ? "measuring …" : `${count(totals.completed)} on record`)} />
       <${Metric} label="Error rate" href="/jobs?state=failed" tone=${errors > 5 ? "bad" : ""}
         value=${errors === null ? null : `${decimal(errors)} %`}
-        points=${steps.map((one) => ({
+        ...${drawn("errors", () => steps.map((one) => ({
           t: one.t, v: one.attempts ? one.failed / one.attempts : null,
-        }))}
-        note=${minute ? `${count(minute.failed)} of ${plural(minute.attempts, "attempt")}`
-          : missing} />
+        })), minute ? `${count(minute.failed)} of ${plural(minute.attempts, "attempt")}`
+          : missing)} />
       <${Metric} label="Dead letters" value=${totals.dead} href="/dead"
-        tone=${totals.dead ? "bad" : ""} note=${totals.dead ? "wait for a person" : "none"}
-        points=${points("dead")} />
+        tone=${totals.dead ? "bad" : ""}
+        ...${drawn("dead", () => points("dead"), totals.dead ? "wait for a person" : "none")} />
       <${Metric} label="Latency" href=${`/jobs?state=pending${slowest ?
           `&queue=${encodeURIComponent(slowest.queue)}` : ""}`}
         value=${slowest ? duration(slowest.oldest_pending_s) : "0 s"}
-        tone=${slowest?.oldest_pending_s > 30 ? "warning" : ""} points=${points("oldest")}
-        note=${slowest ? html`oldest due, in <${Text} of=${slowest.queue} />` : "nothing waits"} />
+        tone=${slowest?.oldest_pending_s > 30 ? "warning" : ""}
+        ...${drawn("oldest", () => points("oldest"), slowest
+          ? html`oldest due, in <${Text} of=${slowest.queue} />` : "nothing waits")} />
       <${Metric} label="Duration" href="/jobs?state=completed" value=${within(minute?.p95)}
-        points=${steps.map((one) => ({ t: one.t, v: one.p95?.under ?? null }))}
-        note=${minute ? (minute.p95 ? "95 of 100 attempts, last minute" : "no attempt in a minute")
-          : missing} />
+        ...${drawn("duration", () => steps.map((one) => ({ t: one.t, v: one.p95?.under ?? null })),
+          minute ? (minute.p95 ? "95 of 100 attempts, last minute" : "no attempt in a minute")
+            : missing)} />
       <${Metric} label="Utilisation" href="/workers" tone=${share?.share > 0.9 ? "warning" : ""}
         value=${share?.slots ? `${Math.round(share.share * 100)} %` : null}
-        points=${points("active")}
-        note=${share ? `${count(share.running)} of ${plural(share.slots, "slot")}, ${
-          plural(share.workers, "worker")}` : "measuring …"} />
+        ...${drawn("active", () => points("active"), share ? `${count(share.running)} of ${
+          plural(share.slots, "slot")}, ${plural(share.workers, "worker")}` : "measuring …")} />
       <${Metric} label="Stalls" href="/jobs?state=stalled" value=${stalls}
-        tone=${stalls > 0 ? "bad" : ""} points=${rates(history, "stalled_total")}
-        note=${`since this page is open; ${count(totals.stalled_total)} in all`} />
+        tone=${stalls > 0 ? "bad" : ""}
+        ...${drawn("stalled", () => rates(history, "stalled_total"),
+          `since this page is open; ${count(totals.stalled_total)} in all`)} />
     </ul>`;
 }
 
@@ -157,14 +212,14 @@ function used(workers) {
   return { slots, running, workers: alive.length, share: slots ? running / slots : 0 };
 }
 
-function Metric({ label, value, note, href, tone, points }) {
+function Metric({ label, value, note, href, tone, points, span }) {
   return html`
     <li class=${`metric ${tone || ""}`}>
       <a href=${href}>
         <span class="label">${label}${tone && html`<${Icon} name=${tone} />
           <span class="hidden">needs a look</span>`}</span>
         <${Figure} value=${value ?? "–"} />
-        <${Spark} points=${points} />
+        <${Spark} points=${points} span=${span} />
         <span class="note">${note}</span>
       </a>
     </li>`;

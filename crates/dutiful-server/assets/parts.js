@@ -72,12 +72,15 @@ export const Bar = ({ share, tone }) => html`
     <rect class="bar-fill" width=${Math.max(0, Math.min(1, share || 0)) * 100} height="6" />
   </svg>`;
 
-/** Up to the last ten minutes of a number, newest at the right; what is not known stays empty. */
-export function Spark({ points }) {
-  const now = points.at(-1)?.t || 0;
-  const most = Math.max(1e-9, ...points.map((one) => one.v ?? 0));
+/**
+ * A number over time, newest at the right; what is not known stays empty. Without a span it is what
+ * this page has seen, up to the last ten minutes.
+ */
+export function Spark({ points, span: given }) {
+  const now = given ? Date.now() : points.at(-1)?.t || 0;
+  const most = points.reduce((high, one) => Math.max(high, one.v ?? 0), 1e-9);
   // A page that was opened just now shows the minute it knows, not nine empty ones before it.
-  const span = Math.min(KEPT_MS, Math.max(60000, now - (points[0]?.t || now)));
+  const span = given || Math.min(KEPT_MS, Math.max(60000, now - (points[0]?.t || now)));
   const x = (one) => (100 * (1 - (now - one.t) / span)).toFixed(2);
   const y = (one) => (27 - (25 * one.v) / most).toFixed(2);
   const runs = [[]];
@@ -85,8 +88,10 @@ export function Spark({ points }) {
     if (one.v === null || one.v === undefined) runs.push([]);
     else runs.at(-1).push(one);
   }
-  const known = runs.filter((run) => run.length > 1);
-  const line = (run) => run.map((one, i) => `${i ? "L" : "M"}${x(one)} ${y(one)}`).join("");
+  // A step between two gaps is drawn, too: a short line.
+  const known = runs.filter((run) => run.length > (given ? 0 : 1));
+  const line = (run) => run.map((one, i) => `${i ? "L" : "M"}${x(one)} ${y(one)}`).join("") +
+    (run.length > 1 ? "" : "h.6");
   const area = (run) => `${line(run)}L${x(run.at(-1))} 28L${x(run[0])} 28Z`;
   return html`
     <svg class="spark" viewBox="0 0 100 28" preserveAspectRatio="none" aria-hidden="true"

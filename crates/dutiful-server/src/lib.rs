@@ -46,6 +46,7 @@ mod counts;
 mod fleet;
 mod gauges;
 mod health;
+mod history;
 mod labels;
 mod listen;
 mod look;

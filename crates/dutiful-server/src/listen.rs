@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::{Socket, converse};
+use crate::history::Recorder;
 use crate::monitor::Monitor;
 use crate::options::{AccessOptions, Options};
 use crate::{routes, serve};
@@ -130,13 +131,19 @@ impl Listening {
         stop: impl Future<Output = ()> + Send + 'static,
     ) {
         let stopping = CancellationToken::new();
+        let recorder = Recorder::new(client.clone(), options.clock.clone());
+        let recording = recorder.run(stopping.clone());
         let router = serve::router(client, monitor, options, stopping.clone());
         let limits = Limits { connections: CONNECTIONS_MAX, idle: IDLE_MAX };
         let stop = async move {
             stop.await;
             stopping.cancel();
         };
-        self.answer(router, limits, stop).await;
+        // What is recorded ends with the answers, however they end.
+        tokio::select! {
+            () = self.answer(router, limits, stop) => {}
+            () = async { recording.await; std::future::pending().await } => {}
+        }
     }
 
     async fn answer(

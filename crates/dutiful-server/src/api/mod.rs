@@ -11,6 +11,7 @@ mod fence;
 mod filter;
 mod finish;
 mod guard;
+mod history;
 mod input;
 mod jobs;
 mod leases;
@@ -196,6 +197,7 @@ pub(crate) fn routes(site: Site) -> (Router, OpenApi) {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(history::history))
         .routes(routes!(workers::list, workers::register))
         .routes(routes!(workers::leave))
         .routes(routes!(claim::claim))

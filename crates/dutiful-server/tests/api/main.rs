@@ -6,6 +6,7 @@ mod care;
 mod describe;
 mod enqueue;
 mod guard;
+mod history;
 mod metrics;
 mod operate;
 mod operations;
@@ -78,15 +79,12 @@ impl Site {
     }
 
     async fn file_told(options: Options) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
+        let (url, dir) = file();
         Self::told(&url, dir, options).await
     }
 
     async fn postgres() -> Self {
-        let server = tokio::task::spawn_blocking(|| Postgres::shared(Version::System));
-        let url = server.await.unwrap().unwrap().fresh_database().unwrap();
-        Self::on(&url, tempfile::tempdir().unwrap()).await
+        Self::on(&postgres().await, tempfile::tempdir().unwrap()).await
     }
 
     /// Another server on the same store.
@@ -171,6 +169,18 @@ impl Site {
         let _ = self.working.await;
         self.client.close().await.unwrap();
     }
+}
+
+/// Returns the URL of a file that is not there yet, and its folder.
+fn file() -> (String, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (format!("sqlite:{}", dir.path().join("jobs.db").display()), dir)
+}
+
+/// Returns the URL of an empty database.
+async fn postgres() -> String {
+    let server = tokio::task::spawn_blocking(|| Postgres::shared(Version::System));
+    server.await.unwrap().unwrap().fresh_database().unwrap()
 }
 
 /// Sends what may be no request at all; returns what comes back.

@@ -35,6 +35,19 @@ export async function watching(browser, server) {
     await server.enqueue([1, 2, 3].map(() => ({ type: "tick", queue: "live", payload: {} })));
     await until("another depth", async () => (await figure(page, "Queue depth")) !== before);
   });
+  await check("the charts go back as far as they are asked, and the address says so", async () => {
+    await visit(page, "/");
+    const spans = page.getByRole("navigation", { name: "Time shown by the charts" });
+    const asked = page.waitForResponse((answer) => answer.url().includes("/v1/history?span=day"));
+    await spans.getByRole("link", { name: "Day" }).click();
+    expect((await asked).ok(), "the history was not answered");
+    await page.waitForURL("**/?span=day");
+    await page.getByText(/^(No history yet|Figures are of now)/).waitFor();
+    await page.reload();
+    await spans.locator('a[aria-current="true"]', { hasText: "Day" }).waitFor();
+    await spans.getByRole("link", { name: "10 minutes" }).click();
+    await page.getByText(/^(No history yet|Figures are of now)/).waitFor({ state: "detached" });
+  });
   await check("a job is seen on its way from pending to completed without a reload", async () => {
     await visit(page, "/jobs?queue=live");
     const before = await worker.claim({ queues: { live: 3 }, max: 3 });

@@ -35,6 +35,25 @@ const valid = (text) => {
 
 const asset = (name) => readFileSync(new URL(`../../assets/${name}`, import.meta.url));
 
+/** A file of the dashboard that imports no other. */
+const load = (name) =>
+  import(`data:text/javascript,${encodeURIComponent(asset(name).toString())}`);
+
+async function history() {
+  const { highest, line, sum } = await load("history.js");
+  const step = (minute, completed) => ({ at: `2026-11-29T10:0${minute}:00.000000Z`, completed });
+  const past = { step_s: 60, points: [step(1, 4), step(2, null), step(5, 7)] };
+  await check("a step that nobody saw breaks the line of a chart, and is no zero", async () => {
+    const drawn = line(past, (one) => one.completed);
+    const start = Date.parse("2026-11-29T10:00:00Z");
+    const seen = drawn.map(({ t, v }) => `${(t - start) / 60000}:${v}`).join(" ");
+    expect(seen === "1:4 2:null 3:null 5:7", seen);
+    expect(sum(past, "completed") === 11, "the sum");
+    expect(highest(past, "completed") === 7 && highest({ points: [] }, "completed") === null,
+      "the highest");
+  });
+}
+
 export async function texts() {
   await check("the vendored files have the sums that are written down", async () => {
     const page = asset("vendor/README.md").toString();
@@ -45,8 +64,8 @@ export async function texts() {
       expect(is === sum, `${name} has ${is}`);
     }
   });
-  const source = asset("json.js").toString();
-  const json = await import(`data:text/javascript,${encodeURIComponent(source)}`);
+  await history();
+  const json = await load("json.js");
   await check("a payload is refused exactly when it is no JSON, with the place", async () => {
     let refused = 0;
     for (const text of [...WHOLE, ...written(50000)]) {
