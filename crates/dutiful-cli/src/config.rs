@@ -12,6 +12,7 @@ use serde::de::{Deserializer, Error as _};
 use crate::access::{RedactConfig, ServeConfig};
 use crate::failure::Failure;
 use crate::input;
+use crate::notify::AlertsConfig;
 
 /// Largest dutiful.toml, in bytes.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -34,6 +35,9 @@ pub(crate) struct Config {
     /// Fields of payloads that are hidden, by type.
     #[serde(default)]
     pub(crate) redact: RedactConfig,
+    /// Who is told of alerts.
+    #[serde(default)]
+    pub(crate) alerts: AlertsConfig,
     /// The commands that run jobs, by type.
     #[serde(default)]
     pub(crate) handlers: BTreeMap<String, HandlerConfig>,

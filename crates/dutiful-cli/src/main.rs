@@ -12,6 +12,7 @@ mod grafana;
 mod handlers;
 mod input;
 mod log;
+mod notify;
 mod output;
 mod probes;
 mod process;

@@ -51,6 +51,7 @@ mod labels;
 mod listen;
 mod look;
 mod monitor;
+mod notify;
 mod options;
 pub mod push;
 mod redact;
@@ -64,5 +65,9 @@ pub use access::tokens;
 pub use api::dead::{DeadGroup, DeadGroups, dead_groups, died_of};
 pub use listen::{ListenError, Listening};
 pub use monitor::{Monitor, STUCK_AFTER, Served};
+pub use notify::{
+    EmailSettings, Hidden, NOTIFY_QUEUE, NOTIFY_SLOTS, NotifySettings, NotifySeverity,
+    NotifyTargetError, NotifyTargets, RunCommand, with_notifications,
+};
 pub use options::{AccessOptions, Options, ProxyOptions};
 pub use serve::{OWN_QUEUE, with_operations};

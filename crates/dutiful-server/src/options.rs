@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dutiful::Clock;
 
+use crate::notify::NotifyTargets;
+
 /// What a server is told beside its client. Without anything said, everything is open to whoever
 /// reaches it, which only this machine does.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,8 @@ pub struct Options {
     /// Fields of payloads that are shown to nobody without the scope `admin`, by type: names, or
     /// paths such as `card.number`.
     pub redact: BTreeMap<String, Vec<String>>,
+    /// Who is told of alerts.
+    pub notify: NotifyTargets,
     /// What time it is for the history; in tests it is one that somebody moves.
     pub clock: Clock,
 }

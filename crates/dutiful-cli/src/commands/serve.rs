@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use dutiful::Client;
 use dutiful_server::tokens::{self, NewToken};
+use dutiful_server::{NOTIFY_QUEUE, NOTIFY_SLOTS};
 
 use crate::failure::{Answer, Failure};
 use crate::handlers::{self, Wishes};
 use crate::probes::Probes;
 use crate::settings::Settings;
-use crate::{access, input, output, pushing};
+use crate::{access, input, notify, output, pushing};
 
 /// Where the server listens when nobody says.
 const LISTEN_DEFAULT: &str = "127.0.0.1:7700";
@@ -57,12 +58,15 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     let checked = handlers::handlers(&settings, &push)?;
     let queues = handlers::queues(&[], &settings)?;
     let config = &settings.config.worker;
-    let options = access::options(&settings, args.auth)?;
+    let mut options = access::options(&settings, args.auth)?;
+    let keeper = handlers::keeper()?;
+    options.notify = notify::targets(&settings, &keeper)?;
     let asked = args.listen.as_deref().filter(|address| !address.is_empty());
     let address = asked.or(settings.config.serve.listen.as_deref()).or(config.listen.as_deref());
     let address = address.unwrap_or(LISTEN_DEFAULT);
     let mut served = handlers::served(&settings, &queues, None);
     served.queues.push((dutiful_server::OWN_QUEUE.to_owned(), 1));
+    served.queues.push((NOTIFY_QUEUE.to_owned(), NOTIFY_SLOTS));
     // Taken before anything else happens: an address that is in use ends the command.
     let listening = Probes::on_all(address, served, config.poll, &options).await?;
     let observer = listening.observer();
@@ -70,10 +74,10 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     if options.access.required {
         first_token(&client).await?;
     }
-    let keeper = handlers::keeper()?;
     let wishes = Wishes { grace: args.grace, ..Wishes::default() };
     let worker = handlers::worker(&client, &wishes, &settings, checked, &queues, &keeper);
     let worker = dutiful_server::with_operations(worker.observer(observer));
+    let worker = dutiful_server::with_notifications(worker, options.notify.clone());
     let answering = listening.answer_all(&client, options);
     answering.monitor.watch(worker.handle());
     answering.monitor.watch_push(&push);

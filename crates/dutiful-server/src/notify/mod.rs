@@ -1,0 +1,175 @@
+//! Notifications about alerts: each is a job for each target that wants it, so it is stored with
+//! the jobs, tried again like them, and seen where they are seen.
+//!
+//! A job names its target, and nothing more of it: addresses and secrets stand in dutiful.toml,
+//! never in the store.
+
+mod mail;
+mod settings;
+mod target;
+#[cfg(test)]
+mod tests;
+mod web;
+mod words;
+
+use std::fmt;
+use std::time::Duration;
+
+use dutiful::{Client, Context, EnqueueOutcome, Error, HandlerError, Job, JobId, Retry, Worker};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use self::settings::{EmailSettings, Hidden, NotifySettings};
+pub use self::target::{NotifyTargetError, NotifyTargets, RunCommand};
+
+/// The queue of notifications: one of their own, for in that of the server's other jobs an
+/// operation may run for hours.
+pub const NOTIFY_QUEUE: &str = "dutiful.notify";
+/// How many are sent at once: a target that does not answer holds up one of them.
+pub const NOTIFY_SLOTS: usize = 4;
+/// What the ids of notifications are made from, beside what they tell.
+const ID_OF: &str = "dutiful:notify:";
+
+/// What happened to an alert.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// It holds, for as long as its rule wants.
+    Firing,
+    /// It holds no longer.
+    Resolved,
+}
+
+/// How soon somebody should look.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifySeverity {
+    /// In working hours.
+    #[default]
+    Warning,
+    /// Now.
+    Critical,
+}
+
+/// An alert, as the API shows it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Notice {
+    pub(crate) id: String,
+    /// Which rule.
+    pub(crate) rule: String,
+    pub(crate) severity: NotifySeverity,
+    /// `pending`, `firing` or `resolved`.
+    pub(crate) state: String,
+    /// Which queue; `None` when it is about the whole store.
+    pub(crate) queue: Option<String>,
+    /// Since when it fires, in RFC 3339.
+    pub(crate) since: String,
+    pub(crate) value: f64,
+    pub(crate) threshold: f64,
+    /// What is wrong, with the numbers, in one sentence.
+    pub(crate) summary: String,
+    /// What to do about it.
+    pub(crate) advice: String,
+    /// Who has seen it.
+    pub(crate) acknowledged: Option<Acknowledged>,
+}
+
+/// Who has seen an alert.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Acknowledged {
+    pub(crate) by: String,
+    pub(crate) at: String,
+}
+
+/// What is sent.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Notification {
+    event: Event,
+    alert: Notice,
+    /// Who tells it: a name for people.
+    server: String,
+}
+
+/// The job that sends it to one target.
+#[derive(Serialize, Deserialize)]
+struct Notify {
+    target: String,
+    #[serde(flatten)]
+    notification: Notification,
+}
+
+impl Job for Notify {
+    const TYPE: &'static str = "dutiful.notify";
+    const QUEUE: &'static str = NOTIFY_QUEUE;
+    const PRIORITY: u16 = 0;
+    const MAX_ATTEMPTS: u32 = 10;
+    const TIMEOUT: Duration = Duration::from_secs(60);
+    const RETRY: Retry = Retry::exponential(Duration::from_secs(5));
+}
+
+/// Enqueues a notification for each target that wants it, and returns how many are new. However
+/// often and by whichever server the same is told, each target has one job for it.
+///
+/// # Errors
+/// [`Error::Store`]: the store did not take all of them; tell it again.
+#[allow(dead_code, reason = "for the rules that find what is wrong")]
+pub(crate) async fn notify(
+    client: &Client,
+    targets: &NotifyTargets,
+    event: Event,
+    alert: &Notice,
+) -> Result<usize, Error> {
+    let mut new = 0;
+    for target in targets.that_want(alert) {
+        let id = id_of(event, alert, target);
+        let notification =
+            Notification { event, alert: alert.clone(), server: targets.server().to_owned() };
+        let job = Notify { target: target.to_owned(), notification };
+        let stored = client.enqueue(job).id(id).await?;
+        new += usize::from(stored.outcome == EnqueueOutcome::New);
+    }
+    Ok(new)
+}
+
+/// Returns the id that the same news for the same target always has.
+fn id_of(event: Event, alert: &Notice, target: &str) -> JobId {
+    // No name has a line break, so no two sets of words are the same text.
+    let words = [ID_OF, &alert.id, &event.to_string(), &alert.since, target].join("\n");
+    JobId::from_bytes(Uuid::new_v5(&Uuid::NAMESPACE_URL, words.as_bytes()).into_bytes())
+}
+
+/// Adds what sends notifications to a worker. It is to be there without targets, too: then what was
+/// enqueued for one that is no longer declared is given up, where else it would wait for ever.
+pub fn with_notifications<A: Send + Sync + 'static>(
+    worker: Worker<A>,
+    targets: NotifyTargets,
+) -> Worker<A> {
+    let send = move |job: Notify, cx: Context<A>| send(targets.clone(), job, cx.id());
+    worker.job(send).queue(NOTIFY_QUEUE, NOTIFY_SLOTS)
+}
+
+async fn send(targets: NotifyTargets, job: Notify, id: JobId) -> dutiful::Result<()> {
+    let Some(target) = targets.named(&job.target) else {
+        let gone = format!("the target {:?} is no longer in dutiful.toml", job.target);
+        return Err(HandlerError::discard(HandlerError::msg(gone).with_class("no_target")));
+    };
+    target.send(&job.notification, id).await
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        })
+    }
+}
+
+impl fmt::Display for NotifySeverity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        })
+    }
+}
