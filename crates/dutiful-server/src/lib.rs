@@ -38,6 +38,7 @@
 //! ```
 
 mod access;
+pub mod alerts;
 mod api;
 mod assets;
 mod audit;
