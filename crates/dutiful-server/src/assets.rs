@@ -10,7 +10,7 @@ use axum::routing::get;
 use rust_embed::RustEmbed;
 
 /// The paths at which the one page stands; it shows what its address says.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "/",
     "/queues",
     "/queues/{queue}",
@@ -18,6 +18,7 @@ const PAGES: [&str; 10] = [
     "/jobs/{id}",
     "/dead",
     "/workers",
+    "/alerts",
     "/audit",
     "/settings",
     "/docs",

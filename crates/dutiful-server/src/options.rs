@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dutiful::Clock;
 
 use crate::notify::NotifyTargets;
+use crate::alerts::AlertOptions;
 
 /// What a server is told beside its client. Without anything said, everything is open to whoever
 /// reaches it, which only this machine does.
@@ -22,6 +23,8 @@ pub struct Options {
     pub notify: NotifyTargets,
     /// What time it is for the history; in tests it is one that somebody moves.
     pub clock: Clock,
+    /// How alerts are looked after.
+    pub alerts: AlertOptions,
 }
 
 /// Who may do what.

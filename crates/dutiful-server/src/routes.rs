@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::alerts::Board;
 use crate::health::Phase;
 use crate::listen::is_loopback;
 use crate::look::Look;
@@ -34,14 +35,14 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 struct Site {
     monitor: Arc<Monitor>,
     look: Arc<Look>,
-    /// True where the whole fleet is shown, not only this process.
-    fleet: bool,
+    /// Where the whole fleet is shown, not only this process: the alerts about it.
+    fleet: Option<Arc<Board>>,
 }
 
 /// The probes by themselves, as a worker without a server answers them.
 pub(crate) fn router(monitor: Arc<Monitor>, client: Client) -> Router {
     let look = Arc::new(Look::new(client));
-    let site = Arc::new(Site { monitor: monitor.clone(), look: look.clone(), fleet: false });
+    let site = Arc::new(Site { monitor: monitor.clone(), look: look.clone(), fleet: None });
     health(monitor, look)
         .route("/metrics", get(metrics).with_state(site))
         .fallback(not_found)
@@ -54,12 +55,12 @@ pub(crate) fn health(monitor: Arc<Monitor>, look: Arc<Look>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .with_state(Arc::new(Site { monitor, look, fleet: false }))
+        .with_state(Arc::new(Site { monitor, look, fleet: None }))
 }
 
 /// The metrics of this process, and of all that is on the store.
-pub(crate) fn metrics_of(monitor: Arc<Monitor>, look: Arc<Look>) -> Router {
-    let site = Arc::new(Site { monitor, look, fleet: true });
+pub(crate) fn metrics_of(monitor: Arc<Monitor>, look: Arc<Look>, board: Arc<Board>) -> Router {
+    let site = Arc::new(Site { monitor, look, fleet: Some(board) });
     Router::new().route("/metrics", get(metrics)).with_state(site)
 }
 
@@ -104,9 +105,9 @@ async fn readyz(State(site): State<Arc<Site>>) -> Response {
 
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
     let stats = site.look.stats(SCRAPE_MAX).await.ok();
-    let fleet = match &stats {
-        Some(stats) if site.fleet => timeout(SCRAPE_MAX, whole_fleet(&site, stats)).await.ok(),
-        _ => None,
+    let fleet = match stats.as_ref().zip(site.fleet.as_ref()) {
+        Some((stats, board)) => timeout(SCRAPE_MAX, whole_fleet(&site, stats, board)).await.ok(),
+        None => None,
     };
     match site.monitor.page(stats.as_deref(), fleet.flatten().as_ref()) {
         Ok(page) => answer(StatusCode::OK, OPEN_METRICS, page),
@@ -115,11 +116,13 @@ async fn metrics(State(site): State<Arc<Site>>) -> Response {
 }
 
 /// What the store says of all processes; without its answer there is nothing to show.
-async fn whole_fleet(site: &Site, stats: &Stats) -> Option<Registry> {
+async fn whole_fleet(site: &Site, stats: &Stats, board: &Board) -> Option<Registry> {
     let client = site.look.client();
     let (types, workers) = (client.totals().await.ok()?, client.workers().await.ok()?);
     let queues = gauges::lines(&stats.queues, site.monitor.served());
-    Some(fleet::registry(types, queues, workers))
+    let mut registry = fleet::registry(types, queues, workers);
+    board.register(&mut registry).await;
+    Some(registry)
 }
 
 async fn not_found() -> Response {

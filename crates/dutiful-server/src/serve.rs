@@ -11,6 +11,7 @@ use dutiful::{Client, Worker};
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 
+use crate::alerts::{Board, Watch};
 use crate::api::{self, Site};
 use crate::look::Look;
 use crate::monitor::Monitor;
@@ -33,10 +34,12 @@ pub(crate) fn router(
     options: Options,
     stopping: CancellationToken,
 ) -> Router {
+    let board = Board::new(client.clone(), options.alerts.clone());
+    tokio::spawn(Watch::new(board.clone()).run(stopping.clone()));
     let look = Arc::new(Look::new(client));
     let hosts = options.access.hosts.clone();
-    let site = Site::new(look.clone(), options, stopping);
-    let metrics = routes::metrics_of(monitor.clone(), look.clone());
+    let site = Site::new(look.clone(), board.clone(), options, stopping);
+    let metrics = routes::metrics_of(monitor.clone(), look.clone(), board);
     let readers_only = from_fn_with_state(site.clone(), api::access::readers_only);
     let (api, description) = api::routes(site);
     let whole = api

@@ -2,6 +2,9 @@
 //! a minute, and how long attempts run.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dutiful::{Client, StoreError};
 
 use super::judge::{ATTEMPTS_MIN, QUANTILE};
 use super::sample::{Buckets, quantile};
@@ -10,6 +13,16 @@ use super::sample::{Buckets, quantile};
 const WINDOWS_MIN: usize = 12;
 /// Attempts that make a baseline of how long they run.
 const RAN_MIN: u64 = 5 * ATTEMPTS_MIN;
+
+/// Reads what is usual.
+pub(super) async fn read(
+    _client: &Client,
+    _now: i64,
+    window: Duration,
+) -> Result<Baselines, StoreError> {
+    let minutes = i64::try_from(window.as_secs() / 60).unwrap_or(i64::MAX);
+    Ok(Baselines::of(BTreeMap::new(), minutes))
+}
 
 /// What one queue did within one minute.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +98,8 @@ mod tests {
 
     fn minutes(completed: impl IntoIterator<Item = u64>) -> Vec<Minute> {
         let each = completed.into_iter().enumerate();
-        each.map(|(at, completed)| Minute { at: at as i64, completed, ..Minute::default() }).collect()
+        each.map(|(at, completed)| Minute { at: at as i64, completed, ..Minute::default() })
+            .collect()
     }
 
     fn of(minutes: Vec<Minute>) -> Baselines {

@@ -14,8 +14,9 @@ use super::words::number;
 const RESOLVED_KEPT_MS: i64 = 24 * 3600 * 1000;
 
 /// Where an alert stands.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = AlertState)]
 pub enum State {
@@ -200,7 +201,11 @@ impl Subject<'_> {
         (record.state, record.since) = (state, since);
         if let Some(before) = before.filter(|_| state == State::Firing) {
             record.acknowledged.clone_from(&before.acknowledged);
-            record.told = before.told && record.severity <= before.severity;
+            record.told = before.told;
+            // That it got worse is news.
+            if record.severity > before.severity {
+                record.becomes(State::Firing, now);
+            }
         }
         if state == State::Pending && now - since >= (self.setting.for_s * 1000.0) as i64 {
             record.becomes(State::Firing, now);

@@ -5,7 +5,7 @@ use super::baseline::Baselines;
 use super::rules::{Rule, Setting, Severity};
 use super::sample::{Line, Ring, Sample, Trouble, Window, quantile};
 use super::words::{jobs, number, percent, time};
-use crate::serve::OWN_QUEUE;
+use crate::serve::OWN_QUEUE as OWN;
 
 /// Shares and quantiles of fewer attempts say nothing.
 pub(crate) const ATTEMPTS_MIN: u64 = 20;
@@ -13,8 +13,8 @@ pub(crate) const ATTEMPTS_MIN: u64 = 20;
 const SLOW_MIN_S: f64 = 0.05;
 /// The quantile that durations are judged by.
 pub(crate) const QUANTILE: f64 = 0.95;
-/// In the queue of the server's own operations, one of which runs at a time and may take long,
-/// only these are looked at.
+/// In the queues of the server's own jobs, some of which run one at a time and take long, only
+/// these are looked at.
 const OWN_RULES: [Rule; 3] = [Rule::Dead, Rule::Stalled, Rule::NoWorkers];
 
 /// What is looked at.
@@ -67,7 +67,7 @@ impl View<'_> {
         if !last.answers {
             return Verdict::Unknown;
         }
-        if queue == OWN_QUEUE && !OWN_RULES.contains(&rule) {
+        if is_own(queue) && !OWN_RULES.contains(&rule) {
             return Verdict::Gone;
         }
         let window = self.ring.window(queue, self.window_ms);
@@ -88,6 +88,10 @@ impl View<'_> {
             Rule::Store => Verdict::Gone,
         }
     }
+}
+
+fn is_own(queue: &str) -> bool {
+    queue.strip_prefix(OWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// A queue that is not among those watched has nothing in it, unless there are too many of them.

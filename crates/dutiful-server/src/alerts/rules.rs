@@ -16,8 +16,9 @@ const SECONDS_MAX: f64 = 2_592_000.0;
 const TIMES_MAX: f64 = 1000.0;
 
 /// What an alert is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// More jobs are due than the threshold, and they grow more.
@@ -59,8 +60,9 @@ pub enum Unit {
 }
 
 /// How soon somebody should look.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// In working hours.
@@ -243,7 +245,9 @@ impl RuleChanges {
         self.rules.iter().try_for_each(|(rule, change)| rule.check(change))?;
         if self.queues.len() > QUEUES_MAX {
             let given = self.queues.len();
-            return Err(format!("{given} queues have rules of their own; at most {QUEUES_MAX} may"));
+            return Err(format!(
+                "{given} queues have rules of their own; at most {QUEUES_MAX} may"
+            ));
         }
         for (queue, rules) in &self.queues {
             Name::new("queue", queue).map_err(|error| error.to_string())?;
@@ -271,11 +275,19 @@ impl RuleChanges {
 pub(crate) struct RuleSet {
     pub(crate) file: RuleChanges,
     pub(crate) kept: RuleChanges,
+    /// True where there is a single look, so that nothing can be seen to hold for a while.
+    pub(crate) at_once: bool,
 }
 
 impl RuleSet {
     pub(crate) fn setting(&self, rule: Rule, queue: Option<&str>) -> Setting {
-        let all = rule.default().changed(self.file.of(rule, None)).changed(self.kept.of(rule, None));
+        let said = self.said(rule, queue);
+        Setting { for_s: if self.at_once { 0.0 } else { said.for_s }, ..said }
+    }
+
+    fn said(&self, rule: Rule, queue: Option<&str>) -> Setting {
+        let all =
+            rule.default().changed(self.file.of(rule, None)).changed(self.kept.of(rule, None));
         match queue {
             None => all,
             Some(_) => all.changed(self.file.of(rule, queue)).changed(self.kept.of(rule, queue)),
@@ -312,7 +324,7 @@ mod tests {
             r#"{"rules":{"latency":{"threshold":45,"for_s":10}},
                 "queues":{"slow":{"latency":{"enabled":true,"threshold":900}}}}"#,
         );
-        let rules = RuleSet { file, kept };
+        let rules = RuleSet { file, kept, at_once: false };
         let all = rules.setting(Rule::Latency, Some("other"));
         assert_eq!((all.threshold, all.for_s, all.severity), (45.0, 10.0, Severity::Warning));
         let mail = rules.setting(Rule::Latency, Some("mail"));

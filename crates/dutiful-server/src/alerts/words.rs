@@ -47,9 +47,14 @@ mod tests {
 
     #[test]
     fn numbers_are_read_at_a_glance() {
-        for (n, says) in
-            [(0.0, "0"), (7.0, "7"), (7.26, "7.3"), (48.9, "49"), (1234.0, "1,234"), (1e6, "1,000,000")]
-        {
+        for (n, says) in [
+            (0.0, "0"),
+            (7.0, "7"),
+            (7.26, "7.3"),
+            (48.9, "49"),
+            (1234.0, "1,234"),
+            (1e6, "1,000,000"),
+        ] {
             assert_eq!(number(n), says);
         }
         assert_eq!((jobs(1), jobs(2)), ("1 job".to_owned(), "2 jobs".to_owned()));

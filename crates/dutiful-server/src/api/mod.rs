@@ -2,6 +2,7 @@
 //! which `/openapi.json` is made.
 
 pub(crate) mod access;
+mod alerts;
 mod attempts;
 mod audit;
 mod claim;
@@ -41,6 +42,7 @@ use utoipa_axum::routes;
 
 use self::attempts::Attempts;
 use crate::access::Gate;
+use crate::alerts::Board;
 use crate::labels::lock;
 use crate::look::Look;
 use crate::options::Options;
@@ -63,6 +65,7 @@ pub(crate) struct Site(Arc<Inner>);
 
 struct Inner {
     look: Arc<Look>,
+    board: Arc<Board>,
     gate: Gate,
     redaction: Redaction,
     attempts: Attempts,
@@ -75,12 +78,27 @@ struct Inner {
 }
 
 impl Site {
-    pub(crate) fn new(look: Arc<Look>, options: Options, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(
+        look: Arc<Look>,
+        board: Arc<Board>,
+        options: Options,
+        stopping: CancellationToken,
+    ) -> Self {
         let (attempts, cards) = (Attempts::default(), Mutex::default());
         let (logging, looking) = Default::default();
         let gate = Gate::new(look.client().clone(), options.access);
         let redaction = Redaction::new(&options.redact);
-        Self(Arc::new(Inner { look, gate, redaction, attempts, cards, logging, looking, stopping }))
+        Self(Arc::new(Inner {
+            look,
+            board,
+            gate,
+            redaction,
+            attempts,
+            cards,
+            logging,
+            looking,
+            stopping,
+        }))
     }
 
     fn client(&self) -> &Client {
@@ -110,6 +128,10 @@ impl Site {
             Problem::new(status, "store_unavailable", why)
         };
         self.0.look.stats(STATS_MAX).await.map_err(unavailable)
+    }
+
+    fn board(&self) -> &Board {
+        &self.0.board
     }
 
     /// The time here.
@@ -198,6 +220,9 @@ pub(crate) fn routes(site: Site) -> (Router, OpenApi) {
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(history::history))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(alerts::rules, alerts::set_rules))
         .routes(routes!(workers::list, workers::register))
         .routes(routes!(workers::leave))
         .routes(routes!(claim::claim))

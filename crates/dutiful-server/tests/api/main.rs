@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod access;
+mod alerts;
 mod care;
 mod describe;
 mod enqueue;
@@ -54,10 +55,20 @@ impl Site {
     }
 
     async fn told(url: &str, dir: tempfile::TempDir, options: Options) -> Self {
+        Self::set(url, dir, options, |client| client).await
+    }
+
+    /// A server that is told something, before what is made of its client.
+    async fn set(
+        url: &str,
+        dir: tempfile::TempDir,
+        options: Options,
+        change: impl FnOnce(Client) -> Client,
+    ) -> Self {
         let served = Served { queues: vec![(OWN_QUEUE.into(), 1)], ..Served::default() };
         let monitor = Arc::new(Monitor::new(served));
         let client = Client::builder().migrate(true).observer(monitor.clone());
-        let client = client.connect(url).await.unwrap();
+        let client = change(client.connect(url).await.unwrap());
         let listening = Listening::on("127.0.0.1:0").await.unwrap();
         let address = listening.address();
         let (over, until_over) = oneshot::channel();

@@ -1,0 +1,404 @@
+//! Alerts on real stores: what makes each rule fire and what ends it, who looks, and what is
+//! remembered. Servers here look fifty times a second, over a window of a second.
+
+use std::time::Duration;
+
+use dutiful::store::KeptRange;
+use dutiful::testing::Faults;
+use dutiful::{Client, Name};
+use dutiful_server::Options;
+use dutiful_server::alerts::{AlertOptions, Rule, RuleChange, RuleChanges, acknowledge, read};
+use serde_json::{Value, json};
+
+use crate::{Site, until};
+
+/// Servers that look often, with these rules; conditions need not hold for a while.
+fn options(rules: &Value) -> Options {
+    let mut options = Options::default();
+    options.alerts = often(rules);
+    options
+}
+
+fn often(rules: &Value) -> AlertOptions {
+    let mut alerts = AlertOptions::default();
+    alerts.every = Duration::from_millis(20);
+    alerts.window = Duration::from_secs(1);
+    alerts.resolve_after = Duration::from_millis(60);
+    let at_once = |rule: Rule| (rule, RuleChange { for_s: Some(0.0), ..RuleChange::default() });
+    let mut changes: RuleChanges = serde_json::from_value(rules.clone()).unwrap();
+    for (rule, change) in Rule::ALL.map(at_once) {
+        changes.rules.entry(rule).or_insert(change).for_s = Some(0.0);
+    }
+    alerts.rules = changes;
+    alerts
+}
+
+impl Site {
+    async fn watched(rules: Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
+        Self::set(&url, dir, options(&rules), |client| client).await
+    }
+
+    async fn watched_too(&self, rules: Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::set(&self.url, dir, options(&rules), |client| client).await
+    }
+
+    async fn alert(&self, id: &str) -> Option<Value> {
+        let answer = self.get("/v1/alerts").await;
+        assert_eq!(answer.code, 200, "{answer:?}");
+        let all = answer.json()["alerts"].as_array().unwrap().clone();
+        all.into_iter().find(|one| one["id"] == id)
+    }
+
+    /// Waits until an alert stands so, and returns it.
+    async fn sees(&self, id: &str, state: &str) -> Value {
+        until(async || self.alert(id).await.filter(|one| one["state"] == state)).await
+    }
+
+    async fn enqueue(&self, count: usize, queue: &str) {
+        let jobs = vec![json!({ "type": "task", "queue": queue, "max_attempts": 5 }); count];
+        let answer = self.post("/v1/jobs/batch", json!({ "jobs": jobs })).await;
+        assert_eq!(answer.code, 200, "{answer:?}");
+    }
+
+    /// Claims so many jobs and returns their fences.
+    async fn take(&self, worker: &str, max: usize) -> Vec<Value> {
+        let mut fences = Vec::new();
+        while fences.len() < max {
+            let ask = json!({ "max": max - fences.len(), "wait_ms": 20_000 });
+            let jobs = self.post(&format!("{worker}/claim"), ask).await.json();
+            let jobs = jobs["jobs"].as_array().unwrap();
+            assert!(!jobs.is_empty(), "no job came in time");
+            fences.extend(jobs.iter().map(|job| job["fence"].clone()));
+        }
+        fences
+    }
+
+    async fn end(&self, worker: &str, fences: Vec<Value>, outcome: &str, ran_ms: u64) {
+        let error = json!({ "class": "Down", "message": "no answer" });
+        let end = |fence| match outcome {
+            "failed" => json!({ "fence": fence, "outcome": outcome, "error": error.clone() }),
+            _ => json!({ "fence": fence, "outcome": outcome, "ran_ms": ran_ms }),
+        };
+        let ends: Vec<_> = fences.into_iter().map(end).collect();
+        let answer = self.post(&format!("{worker}/finish"), json!({ "ends": ends })).await;
+        assert_eq!(answer.code, 200, "{answer:?}");
+    }
+
+    async fn put_rules(&self, rules: &Value) -> crate::Answer {
+        let json = "Content-Type: application/json\r\n";
+        self.ask("PUT", "/v1/alerts/rules", json, &rules.to_string()).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_grows_fires_until_it_shrinks() {
+    let site = Site::watched(json!({ "rules": { "depth": { "threshold": 5 } } })).await;
+    let worker = site.worker(&["default"]).await;
+    site.enqueue(9, "default").await;
+    let alert = site.sees("depth:default", "firing").await;
+    assert_eq!((&alert["queue"], &alert["threshold"]), (&json!("default"), &json!(5.0)));
+    assert!(alert["summary"].as_str().unwrap().contains("9 jobs are due"), "{alert}");
+    let fences = site.take(&worker, 9).await;
+    site.end(&worker, fences, "completed", 1).await;
+    site.sees("depth:default", "resolved").await;
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_fire_until_attempts_succeed_again() {
+    let site = Site::watched(json!({})).await;
+    let worker = site.worker(&["default"]).await;
+    site.enqueue(40, "default").await;
+    let fences = site.take(&worker, 40).await;
+    site.end(&worker, fences, "failed", 1).await;
+    let alert = site.sees("error_rate:default", "firing").await;
+    assert_eq!((&alert["value"], &alert["unit"]), (&json!(100.0), &json!("percent")));
+    site.sees("error_rate:default", "resolved").await;
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_jobs_fire_until_somebody_knows_and_again_when_more_die() {
+    let site = Site::watched(json!({})).await;
+    let worker = site.worker(&["default"]).await;
+    site.dead(&worker, "Bad", "no address").await;
+    let first = site.sees("dead:default", "firing").await;
+    assert_eq!(first["acknowledged"], json!(null));
+    let path = "/v1/alerts/dead:default/acknowledge";
+    let known = site.ask("POST", path, "", "").await;
+    assert_eq!((known.code, &known.json()["state"]), (200, &json!("resolved")), "{known:?}");
+    let known = site.sees("dead:default", "resolved").await;
+    assert!(known["acknowledged"]["by"].is_string(), "{known}");
+    site.ask("POST", path, "", "").await.problem(409, "wrong_state");
+    let mut dead = vec![site.dead(&worker, "Bad", "no address").await];
+    let again = site.sees("dead:default", "firing").await;
+    assert_eq!((&again["value"], &again["acknowledged"]), (&json!(2.0), &json!(null)));
+    assert!(again["summary"].as_str().unwrap().contains("1 died since"), "{again}");
+    let all = site.get("/v1/jobs?state=dead").await.json();
+    dead.extend(
+        all["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()),
+    );
+    site.post("/v1/jobs/change", json!({ "verb": "discard", "ids": dead })).await;
+    site.sees("dead:default", "resolved").await;
+    let nowhere = "/v1/alerts/dead:nowhere/acknowledge";
+    site.ask("POST", nowhere, "", "").await.problem(404, "not_found");
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_waits_too_long_fires_until_it_is_taken() {
+    let site = Site::watched(json!({ "rules": { "latency": { "threshold": 0.2 } } })).await;
+    site.enqueue(1, "default").await;
+    let alert = site.sees("latency:default", "firing").await;
+    assert_eq!((&alert["severity"], &alert["unit"]), (&json!("critical"), &json!("seconds")));
+    assert!(alert["value"].as_f64().unwrap() > 0.2, "{alert}");
+    let worker = site.worker(&["default"]).await;
+    let fences = site.take(&worker, 1).await;
+    site.end(&worker, fences, "completed", 1).await;
+    site.sees("latency:default", "resolved").await;
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_that_are_all_in_use_fire_until_some_are_free() {
+    let site = Site::watched(json!({})).await;
+    let worker = site.worker(&["default"]).await;
+    site.enqueue(10, "default").await;
+    let fences = site.take(&worker, 10).await;
+    let alert = site.sees("utilization:default", "firing").await;
+    assert_eq!(alert["value"], json!(100.0));
+    site.end(&worker, fences, "completed", 1).await;
+    site.sees("utilization:default", "resolved").await;
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_worker_fires_until_its_jobs_are_rescued() {
+    let site = Site::watched(json!({})).await;
+    let worker = site.worker(&["default"]).await;
+    site.enqueue(1, "default").await;
+    let ask = json!({ "max": 1, "wait_ms": 20_000, "lease_ms": 1000 });
+    let jobs = site.post(&format!("{worker}/claim"), ask).await.json();
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1, "{jobs}");
+    let alert = site.sees("stalled:default", "firing").await;
+    assert_eq!(alert["value"], json!(1.0));
+    site.sees("stalled:default", "resolved").await;
+    let job = &site.get("/v1/jobs").await.json()["jobs"][0];
+    assert_eq!(job["crashes"], 1, "{job}");
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_nobody_serves_fire_until_a_worker_comes() {
+    let site = Site::watched(json!({})).await;
+    site.enqueue(2, "mail").await;
+    let alert = site.sees("no_workers:mail", "firing").await;
+    assert!(alert["summary"].as_str().unwrap().contains("2 jobs wait in queue mail"), "{alert}");
+    site.worker(&["mail"]).await;
+    site.sees("no_workers:mail", "resolved").await;
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_is_told_by_the_server_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
+    let mut faults = None;
+    let faulty = |client: Client| {
+        let (store, told) = Faults::around(client.store().clone());
+        faults = Some(told);
+        Client::builder().with_store(store)
+    };
+    let site = Site::set(&url, dir, options(&json!({})), faulty).await;
+    let faults = faults.unwrap();
+    until(async || site.get("/v1/alerts").await.json()["looked_at"].as_str().map(drop)).await;
+    assert!(site.alert("store").await.is_none());
+    for verb in ["keep", "kept", "stats"] {
+        faults.cut(verb);
+    }
+    let alert = site.sees("store", "firing").await;
+    assert_eq!((&alert["severity"], &alert["queue"]), (&json!("critical"), &json!(null)));
+    for verb in ["keep", "kept", "stats"] {
+        faults.mend(verb);
+    }
+    site.sees("store", "resolved").await;
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_other_rules_look_at_is_no_fault_of_the_store() {
+    let site = Site::watched(json!({})).await;
+    let worker = site.worker(&["default"]).await;
+    site.dead(&worker, "Bad", "no address").await;
+    site.ask("POST", "/v1/queues/default/pause", "", "").await;
+    site.enqueue(1, "default").await;
+    site.sees("dead:default", "firing").await;
+    let stats = site.get("/v1/stats").await.json();
+    assert_eq!(stats["warnings"].as_array().unwrap().len(), 2, "{stats}");
+    let store = site.alert("store").await.filter(|one| one["state"] == "firing");
+    assert!(
+        store.is_none_or(|one| one["summary"].as_str().unwrap().contains("no worker leads")),
+        "only that nobody leads yet can be one for a moment"
+    );
+    site.close().await;
+}
+
+/// Returns who has the turn to look.
+async fn holder(client: &Client) -> Option<String> {
+    let shelf = Name::new("shelf", "turns").unwrap();
+    let range = KeptRange { shelf, from: "alerts".into(), to: None, newest_first: false, limit: 1 };
+    let item = client.store().kept(range).await.unwrap().pop()?;
+    Some(String::from_utf8(item.value).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_servers_one_looks_and_both_show_the_same() {
+    let one = Site::watched(json!({})).await;
+    until(async || holder(&one.client).await).await;
+    let first = holder(&one.client).await.unwrap();
+    let other = one.watched_too(json!({})).await;
+    one.enqueue(2, "mail").await;
+    let here = one.sees("no_workers:mail", "firing").await;
+    let there = other.sees("no_workers:mail", "firing").await;
+    assert_eq!((&here["since"], &here["id"]), (&there["since"], &there["id"]));
+    assert_eq!(holder(&one.client).await, Some(first.clone()), "the second leaves it to the first");
+    // The turn goes to the other one when its holder ends.
+    let client = Client::connect(&one.url).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let Site { over, answering, working, .. } = one;
+    drop(over);
+    answering.await.unwrap();
+    working.abort();
+    until(async || holder(&client).await.filter(|now| *now != first)).await;
+    other.worker(&["mail"]).await;
+    other.sees("no_workers:mail", "resolved").await;
+    drop(dir);
+    other.close().await;
+    client.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_forgets_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
+    let start = async || {
+        let own = tempfile::tempdir().unwrap();
+        Site::set(&url, own, options(&json!({})), |client| client).await
+    };
+    let site = start().await;
+    let worker = site.worker(&["default"]).await;
+    site.dead(&worker, "Bad", "no address").await;
+    site.enqueue(1, "mail").await;
+    let before = site.sees("no_workers:mail", "firing").await;
+    site.sees("dead:default", "firing").await;
+    let path = "/v1/alerts/dead:default/acknowledge";
+    assert_eq!(site.ask("POST", path, "", "").await.code, 200);
+    let looked = site.get("/v1/alerts").await.json()["looked_at"].clone();
+    site.close().await;
+    let site = start().await;
+    until(async || {
+        let now = site.get("/v1/alerts").await.json()["looked_at"].clone();
+        (now != looked).then_some(())
+    })
+    .await;
+    let after = site.alert("no_workers:mail").await.unwrap();
+    assert_eq!((&after["since"], &after["state"]), (&before["since"], &json!("firing")));
+    let dead = site.alert("dead:default").await.unwrap();
+    assert_eq!(dead["state"], "resolved", "what was acknowledged stays so: {dead}");
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thresholds_are_changed_by_queue_while_it_runs() {
+    let file = json!({ "rules": { "dead": { "threshold": 1 } } });
+    let site = Site::watched(file).await;
+    let worker = site.worker(&["default"]).await;
+    site.dead(&worker, "Bad", "no address").await;
+    let rules = site.get("/v1/alerts/rules").await.json();
+    let dead = |rules: &Value, queue: Value| {
+        let all = rules["rules"].as_array().unwrap().clone();
+        all.into_iter().find(|one| one["rule"] == "dead" && one["queue"] == queue)
+    };
+    assert_eq!(dead(&rules, json!(null)).unwrap()["threshold"], 1.0, "the file says so");
+    assert_eq!((&rules["kept"]["queues"], &rules["version"]), (&json!({}), &json!(null)));
+    let change = json!({ "queues": { "default": { "dead": {
+        "threshold": 0, "severity": "critical"
+    } } } });
+    let changed = site.put_rules(&change).await.json();
+    assert_eq!(dead(&changed, json!("default")).unwrap()["threshold"], 0.0);
+    let alert = site.sees("dead:default", "firing").await;
+    assert_eq!(alert["severity"], "critical");
+    let metrics = site.get("/metrics").await.body;
+    for row in [
+        "dutiful_alerts_firing{rule=\"dead\",severity=\"critical\"} 1\n",
+        "dutiful_alerts_firing{rule=\"depth\",severity=\"warning\"} 0\n",
+    ] {
+        assert!(metrics.contains(row), "{row} is missing in\n{metrics}");
+    }
+    let off = json!({
+        "queues": { "default": { "dead": { "enabled": false } } }, "version": changed["version"],
+    });
+    assert_eq!(site.put_rules(&off).await.code, 200);
+    site.sees("dead:default", "resolved").await;
+    site.put_rules(&off).await.problem(409, "conflict");
+    for wrong in [
+        json!({ "rules": { "error_rate": { "threshold": 500 } } }),
+        json!({ "rules": { "lateness": {} } }),
+        json!({ "queues": { "a b": { "dead": {} } } }),
+        json!({ "version": "x" }),
+    ] {
+        site.put_rules(&wrong).await.problem(422, "invalid");
+    }
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_them_too() {
+    let site = Site::postgres().await;
+    let url = site.url.clone();
+    site.close().await;
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::set(&url, dir, options(&json!({})), |client| client).await;
+    let worker = site.worker(&["default"]).await;
+    site.dead(&worker, "Bad", "no address").await;
+    site.enqueue(2, "mail").await;
+    site.sees("dead:default", "firing").await;
+    site.sees("no_workers:mail", "firing").await;
+    let known = site.ask("POST", "/v1/alerts/dead:default/acknowledge", "", "").await;
+    assert_eq!(known.code, 200, "{known:?}");
+    site.sees("dead:default", "resolved").await;
+    site.worker(&["mail"]).await;
+    site.sees("no_workers:mail", "resolved").await;
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_look_tells_what_it_can_where_no_server_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
+    let client = Client::connect(&url).await.unwrap();
+    let mut options = AlertOptions::default();
+    client.enqueue_raw("task", "{}").queue("mail").await.unwrap();
+    let seen = read(&client, &options).await.unwrap();
+    assert!(seen.at_once, "no server wrote anything");
+    let ids = |seen: &dutiful_server::alerts::Seen| -> Vec<String> {
+        seen.alerts.alerts.iter().map(|one| one.id.clone()).collect()
+    };
+    assert!(ids(&seen).contains(&"no_workers:mail".to_owned()), "{seen:?}");
+    assert_eq!(seen.alerts.worst(), Some(dutiful_server::alerts::Severity::Critical));
+    let known = acknowledge(&client, &options, "no_workers:mail", "ann").await.unwrap();
+    assert_eq!(known.acknowledged.unwrap().by, "ann");
+    let seen = read(&client, &options).await.unwrap();
+    let known = seen.alerts.alerts.iter().find(|one| one.id == "no_workers:mail").unwrap();
+    assert_eq!(known.acknowledged.as_ref().map(|one| one.by.as_str()), Some("ann"));
+    options.rules = serde_json::from_value(json!({
+        "queues": { "mail": { "no_workers": { "enabled": false } } }
+    }))
+    .unwrap();
+    let seen = read(&client, &options).await.unwrap();
+    assert_ne!(seen.alerts.worst(), Some(dutiful_server::alerts::Severity::Critical), "{seen:?}");
+    client.close().await.unwrap();
+}
