@@ -50,6 +50,8 @@ pub(crate) fn options(settings: &Settings, auth: bool) -> Result<Options, Failur
     let config = &settings.config.serve;
     let mut options = Options::default();
     options.redact = settings.config.redact.clone();
+    let wrong = |why| Failure::usage(format!("serve: {why}"));
+    options.alerts = settings.config.alerts.options().map_err(wrong)?;
     options.access.required = auth || config.auth;
     options.access.hosts = config.hosts.clone();
     let given = std::env::var(PASSWORD_HASH).ok().filter(|hash| !hash.is_empty());

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::commands::{
-    backup, completions, dead, doctor, enqueue, export, jobs, migrate, password, queues, restore,
-    serve, stats, tokens, top, work, workers,
+    alerts, backup, completions, dead, doctor, enqueue, export, jobs, migrate, password, queues,
+    restore, serve, stats, tokens, top, work, workers,
 };
 use crate::failure::Failure;
 use crate::settings::Global;
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Stats(stats::Args),
     /// Watch queues, jobs, dead letters and workers in the terminal, and act on them
     Top(top::Args),
+    /// Show what fires, and say that you know of it
+    Alerts(alerts::Args),
     /// Look for what is wrong with the store, its place and its workers
     Doctor(doctor::Args),
     /// Write a whole copy of the store to a new file, while workers go on

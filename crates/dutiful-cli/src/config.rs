@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use crate::access::{RedactConfig, ServeConfig};
+use crate::alerts::AlertsConfig;
 use crate::failure::Failure;
 use crate::input;
 use crate::notify::AlertsConfig;
@@ -41,6 +42,9 @@ pub(crate) struct Config {
     /// The commands that run jobs, by type.
     #[serde(default)]
     pub(crate) handlers: BTreeMap<String, HandlerConfig>,
+    /// How alerts are looked after.
+    #[serde(default)]
+    pub(crate) alerts: AlertsConfig,
 }
 
 /// `[worker]`.
@@ -161,6 +165,7 @@ impl Config {
         for (name, handler) in &config.handlers {
             handler.check().map_err(|why| refused(format!("[handlers.{name}] {why}")))?;
         }
+        config.alerts.options().map_err(refused)?;
         Ok(config)
     }
 }

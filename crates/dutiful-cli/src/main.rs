@@ -1,6 +1,7 @@
 //! The `dutiful` command: one sentence on stderr when it fails; exit 0 fine, 1 failed, 2 usage.
 
 mod access;
+mod alerts;
 mod batch;
 mod bench;
 mod cli;

@@ -62,6 +62,7 @@ const json = (text) => (text ? JSON.parse(text) : {});
 export const get = async (path, options) => json(await send("GET", path, options));
 export const getText = (path, options) => send("GET", path, options);
 export const post = async (path, body = {}) => json(await send("POST", path, { body }));
+export const put = async (path, body) => json(await send("PUT", path, { body }));
 /** Sends a JSON text as it is, so that its numbers are not read and written again. */
 export const postText = async (path, raw) => json(await send("POST", path, { raw }));
 export const remove = async (path) => json(await send("DELETE", path));

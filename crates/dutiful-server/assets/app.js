@@ -1,5 +1,6 @@
 // Puts the pages into their frame: navigation, search, colours, dialogs, the line to the server.
 
+import { AlertsPage, FiringCount } from "./alerts.js";
 import { Audit } from "./audit.js";
 import { Operations } from "./bulk.js";
 import { Dead } from "./dead.js";
@@ -23,7 +24,8 @@ import { Workers } from "./workers.js";
 const PAGES = [
   ["/", "overview", "Overview"], ["/queues", "queues", "Queues"], ["/jobs", "jobs", "Jobs"],
   ["/dead", "dead", "Dead"], ["/workers", "workers", "Workers"],
-  ["/audit", "audit", "Audit"], ["/settings", "settings", "Settings"],
+  ["/alerts", "alerts", "Alerts"], ["/audit", "audit", "Audit"],
+  ["/settings", "settings", "Settings"],
 ];
 /** Pages that a phone reaches through the settings: its bar has room for a few only. */
 const SELDOM = ["/audit"];
@@ -50,8 +52,8 @@ function page({ path, search: text }) {
   }
   const pages = {
     "": ["Overview", Overview], queues: ["Queues", Queues], jobs: ["Jobs", Jobs],
-    dead: ["Dead letters", Dead], workers: ["Workers", Workers], audit: ["Audit", Audit],
-    settings: ["Settings", Settings], docs: ["API", Docs],
+    dead: ["Dead letters", Dead], workers: ["Workers", Workers], alerts: ["Alerts", AlertsPage],
+    audit: ["Audit", Audit], settings: ["Settings", Settings], docs: ["API", Docs],
   };
   if (name || !Object.hasOwn(pages, first)) return ["No such page", html`<${NotFound} />`];
   const [title, Page] = pages[first];
@@ -93,7 +95,7 @@ function App() {
     <header class="top">
       <a class="brand" href="/" aria-label="Dutiful, overview">
         <img src="/assets/icon.svg" alt="" width="26" height="26" /><span>Dutiful</span></a>
-      ${inside && html`<${Search} /><${Line} />`}
+      ${inside && html`<${Search} /><${Line} /><${FiringCount} />`}
       ${session.actor !== null && html`<${Who} of=${session} />`}
       <${Theme} />
     </header>

@@ -1,5 +1,6 @@
 // The first page: what is wrong, in one sentence; the eight numbers that tell it; all queues.
 
+import { FiringNow } from "./alerts.js";
 import { get } from "./api.js";
 import { diagnose, trouble } from "./diagnose.js";
 import { count, decimal, duration, plural } from "./format.js";
@@ -40,6 +41,7 @@ export function Overview({ search }) {
   return html`
     <${Head} title="Overview" />
     <${Verdict} findings=${findings} nothing=${nothing} workers=${all} />
+    <${FiringNow} />
     <${Spans} span=${span} past=${past} />
     <${Metrics} live=${live} workers=${all} readings=${metrics.data} trouble=${metrics.error}
       past=${span && past.data ? charts(past.data, span) : null} />

@@ -19,6 +19,7 @@ const ICONS = {
   jobs: "M5 4h14v16H5zM9 9h6M9 13h6",
   dead: "M12 4l9 16H3zM12 10v4M12 17v.5",
   workers: "M7 7h10v10H7zM10 2v3M14 2v3M10 19v3M14 19v3M2 10h3M2 14h3M19 10h3M19 14h3",
+  alerts: "M6 17V11a6 6 0 0 1 12 0v6l1.5 2h-15zM10 21h4",
   settings: "M4 7h10M18 7h2M14 4v6M4 17h2M10 17h10M6 14v6",
   search: "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM15.5 15.5L21 21",
   theme: "M12 3a9 9 0 1 0 0 18zM12 3a9 9 0 0 1 0 18",
@@ -46,7 +47,7 @@ export function State({ of }) {
   return html`<span class=${`state ${known ? `is-${of}` : ""}`}>${String(of)}</span>`;
 }
 const OUTCOMES = ["running", "snoozed", "released", "unknown", "alive", "silent", "stopped",
-  "paused", "quiet", "ok", "warning", "bad"];
+  "paused", "quiet", "ok", "warning", "bad", "critical", "off"];
 
 /** A time as people say it; the exact one when pointed at. */
 export const Time = ({ at }) => at

@@ -5,6 +5,7 @@ use crate::failure::Answer;
 use crate::settings::Settings;
 use crate::{bench, demo, process};
 
+pub(crate) mod alerts;
 pub(crate) mod backup;
 pub(crate) mod change;
 pub(crate) mod completions;
@@ -47,6 +48,7 @@ pub(crate) async fn run(cli: Cli) -> Answer {
         Command::Queues(command) => queues::run(command, settings).await,
         Command::Tokens(command) => tokens::run(command, settings).await,
         Command::Password(args) => password::run(&args, &settings),
+        Command::Alerts(args) => alerts::run(args, settings).await,
         Command::Stats(args) => stats::run(args, settings).await,
         Command::Top(args) => top::run(args, settings).await,
         Command::Migrate(args) => migrate::run(args, settings).await,

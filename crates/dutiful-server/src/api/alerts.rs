@@ -113,13 +113,14 @@ async fn shown(site: &Site) -> Result<Rules, Problem> {
 #[utoipa::path(put, path = "/v1/alerts/rules", tag = "alerts", request_body = RulesInput,
     responses((status = 200, body = Rules)))]
 pub(super) async fn set_rules(
-    _: Allowed<Operate>,
+    caller: Allowed<Operate>,
     State(site): State<Site>,
     Body(input): Body<RulesInput>,
 ) -> Result<Json<Rules>, Problem> {
     let RulesInput { rules, queues, version } = input;
     let changes = RuleChanges { rules, queues };
     changes.check().map_err(Problem::invalid)?;
+    caller.detail(serde_json::json!(changes));
     let no_version = |_| Problem::invalid("the version is not one that GET /v1/alerts/rules told");
     let version = version.map(|text| text.parse().map_err(no_version)).transpose()?;
     if !site.board().set_rules(&changes, version).await? {
