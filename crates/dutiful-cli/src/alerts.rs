@@ -46,7 +46,7 @@ struct RuleConfig {
 
 /// A number, or a duration where seconds are counted.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a threshold is a number, or a time in quotes such as \"30s\"")]
 enum Threshold {
     Number(f64),
     Text(String),
@@ -137,6 +137,7 @@ mod tests {
             ("[rules.lateness]", "lateness"),
             ("[rules.depth]\nthreshold = \"many\"", "no number"),
             ("[rules.latency]\nthreshold = \"soon\"", "not a duration"),
+            ("[rules.latency]\nthreshold = true", "a time in quotes"),
             ("[rules.error_rate]\nthreshold = 500", "not from 0 to 100"),
             ("[rules.depth]\nfor = \"2d\"", "at most 24 h"),
             ("[rules.depth]\nseverity = \"bad\"", "bad"),

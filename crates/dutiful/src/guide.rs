@@ -12,6 +12,7 @@
 //! [access]: access
 //! [starting]: starting
 //! [push]: push
+//! [alerts]: alerts
 //! [coming-from]: coming_from
 //!
 #![doc = include_str!("../guide/README.md")]
@@ -36,6 +37,7 @@ macro_rules! page {
         #[doc = "[access]: crate::guide::access"]
         #[doc = "[starting]: crate::guide::starting"]
         #[doc = "[push]: crate::guide::push"]
+        #[doc = "[alerts]: crate::guide::alerts"]
         #[doc = "[coming-from]: crate::guide::coming_from"]
         #[doc = ""]
         #[doc = include_str!(concat!("../guide/", $file))]
@@ -55,4 +57,5 @@ page!(http, "http.md");
 page!(access, "access.md");
 page!(starting, "starting.md");
 page!(push, "push.md");
+page!(alerts, "alerts.md");
 page!(coming_from, "coming-from.md");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod access;
+mod alerts;
 mod bad_input;
 #[path = "../../../dutiful/tests/conformance/corpus.rs"]
 mod corpus;

@@ -8,20 +8,32 @@ use dutiful::{Client, StoreError};
 
 use super::judge::{ATTEMPTS_MIN, QUANTILE};
 use super::sample::{Buckets, quantile};
+use crate::history::{self, Numbers, Resolution};
 
+/// How far back what is usual is looked for, in seconds.
+const DAY_S: i64 = 24 * 3600;
 /// Windows with work in them that make a baseline: an hour of them at the default.
 const WINDOWS_MIN: usize = 12;
 /// Attempts that make a baseline of how long they run.
 const RAN_MIN: u64 = 5 * ATTEMPTS_MIN;
 
-/// Reads what is usual.
+/// Reads what was usual in the last day, up to the window that is looked at.
 pub(super) async fn read(
-    _client: &Client,
-    _now: i64,
+    client: &Client,
+    now_ms: i64,
     window: Duration,
 ) -> Result<Baselines, StoreError> {
-    let minutes = i64::try_from(window.as_secs() / 60).unwrap_or(i64::MAX);
-    Ok(Baselines::of(BTreeMap::new(), minutes))
+    let now = now_ms / 1000;
+    let window_s = i64::try_from(window.as_secs()).unwrap_or(DAY_S);
+    let points = history::since(client, Resolution::Minute, now - DAY_S).await?;
+    let mut queues: BTreeMap<String, Vec<Minute>> = BTreeMap::new();
+    for point in points.into_iter().filter(|point| point.at < now - window_s) {
+        for (queue, numbers) in point.queues {
+            let Numbers { completed, ran, .. } = numbers;
+            queues.entry(queue).or_default().push(Minute { at: point.at / 60, completed, ran });
+        }
+    }
+    Ok(Baselines::of(queues, window_s / 60))
 }
 
 /// What one queue did within one minute.

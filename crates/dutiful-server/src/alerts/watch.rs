@@ -120,7 +120,9 @@ impl Watch {
         self.ring.push(sample, self.board.options.window_ms());
         if self.usual.is_due(USUAL_EVERY) {
             let usual = baseline::read(self.board.client(), now, self.board.options.window);
-            self.usual.set(in_time(usual).await.unwrap_or_default());
+            // Without an answer what was usual before is good enough.
+            let usual = in_time(usual).await.unwrap_or_else(|_| self.usual.value.clone());
+            self.usual.set(usual);
         }
         self.judge(now).await
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dutiful::store::KeptRange;
+use dutiful::store::{Keep, KeepWhen, KeptRange};
 use dutiful::testing::Faults;
 use dutiful::{Client, Name};
 use dutiful_server::Options;
@@ -117,6 +117,57 @@ async fn failures_fire_until_attempts_succeed_again() {
     let alert = site.sees("error_rate:default", "firing").await;
     assert_eq!((&alert["value"], &alert["unit"]), (&json!(100.0), &json!("percent")));
     site.sees("error_rate:default", "resolved").await;
+    site.close().await;
+}
+
+/// Starts a server on a store with a day of history: 1200 jobs a minute, of up to 250 ms.
+async fn with_history(rules: Value) -> Site {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
+    let client = Client::connect(&url).await.unwrap();
+    let now = dutiful::Clock::machine().now().us() / 60_000_000;
+    for minute in now - 60..now - 10 {
+        let numbers = json!({ "completed": 1200, "ran": [0, 0, 0, 0, 0, 0, 1200] });
+        let at = minute * 60;
+        let point = json!({ "at": at, "step_s": 60, "queues": { "default": numbers } });
+        let keep = Keep {
+            shelf: Name::new("shelf", "history").unwrap(),
+            key: format!("m:{at:015}"),
+            value: Some(point.to_string().into_bytes()),
+            when: KeepWhen::Always,
+            ttl: None,
+        };
+        client.store().keep(keep).await.unwrap();
+    }
+    client.close().await.unwrap();
+    Site::set(&url, dir, options(&rules), |client| client).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_slower_than_usual_fires_until_nothing_waits() {
+    let site = with_history(json!({})).await;
+    let worker = site.worker(&["default"]).await;
+    site.enqueue(2, "default").await;
+    let alert = site.sees("rate:default", "firing").await;
+    let summary = alert["summary"].as_str().unwrap();
+    assert!(summary.contains("0 % of its usual 1,200"), "{alert}");
+    let fences = site.take(&worker, 2).await;
+    site.end(&worker, fences, "completed", 1).await;
+    site.sees("rate:default", "resolved").await;
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_that_run_longer_than_usual_fire_until_they_do_not() {
+    let site = with_history(json!({})).await;
+    let worker = site.worker(&["default"]).await;
+    site.enqueue(40, "default").await;
+    let fences = site.take(&worker, 40).await;
+    site.end(&worker, fences, "completed", 2000).await;
+    let alert = site.sees("duration:default", "firing").await;
+    assert_eq!(alert["unit"], "times");
+    assert!(alert["value"].as_f64().unwrap() > 4.0, "{alert}");
+    site.sees("duration:default", "resolved").await;
     site.close().await;
 }
 

@@ -238,6 +238,55 @@ export async function pausing(browser, server) {
   await context.close();
 }
 
+/** What fires is seen, taken over, and its threshold changed. */
+export async function alerting(browser, server) {
+  const { page, context, trouble } = await open(browser, server.base);
+  const alert = async () => {
+    const { alerts } = await server.get("/v1/alerts");
+    return alerts.find((one) => one.id === "dead:alerting");
+  };
+  await check("a dead job is an alert: counted on every page, named on the overview", async () => {
+    const worker = await server.worker("alerting", { alerting: 1 }, ["break"]);
+    await server.enqueue([{ type: "break", queue: "alerting", payload: {}, max_attempts: 1 }]);
+    const [job] = await worker.claim({ max: 1, wait_ms: 5000 });
+    const error = { class: "Broken", message: "it broke" };
+    await worker.finish([{ fence: job.fence, outcome: "failed", error }]);
+    await worker.leave();
+    await until("the alert", async () => (await alert())?.state === "firing", 25000);
+    await visit(page, "/");
+    await page.getByRole("heading", { name: /alerts? firing$/ }).waitFor();
+    await page.getByRole("link", { name: /^\d+ alerts? firing$/ }).click();
+    await page.waitForURL("**/alerts");
+    await page.getByText("1 dead job in queue alerting waits for a person").waitFor();
+  });
+  await check("an alert is acknowledged after a question", async () => {
+    await page.getByRole("button", { name: "Acknowledge dead:alerting" }).click();
+    await page.getByRole("heading", { name: "Acknowledge this alert?" }).waitFor();
+    const found = await axe(page);
+    expect(found.length === 0, found.join("\n"));
+    expect((await alert()).state === "firing", "it was done without an answer");
+    await page.getByRole("button", { name: "Acknowledge", exact: true }).click();
+    await until("its end", async () => (await alert()).state === "resolved");
+    expect((await alert()).acknowledged.by, "nobody knows of it");
+  });
+  await check("a threshold is changed and set back", async () => {
+    const shown = page.locator("tbody tr", { hasText: "Depth" }).first();
+    await page.getByRole("button", { name: "Change Depth", exact: true }).click();
+    await page.getByLabel("Threshold", { exact: true }).fill("-1");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("A number, 0 or more.").waitFor();
+    await page.getByLabel("Threshold", { exact: true }).fill("5000");
+    await page.getByRole("button", { name: "Save" }).click();
+    await shown.getByText("5,000 jobs").waitFor();
+    await page.getByRole("button", { name: "Undo Depth" }).click();
+    await shown.getByText("10,000 jobs").waitFor();
+  });
+  await check("nothing went wrong with the alerts", async () => {
+    expect(trouble.length === 0, trouble.join("\n"));
+  });
+  await context.close();
+}
+
 export async function keyboard(browser, server) {
   const { page, context } = await open(browser, server.base);
   await check("Tab reaches the first action of the jobs table, and the focus is seen", async () => {

@@ -36,6 +36,7 @@ export async function addresses(server, active) {
     dead: "/dead",
     workers: "/workers",
     audit: "/audit",
+    alerts: "/alerts",
     settings: "/settings",
     docs: "/docs",
   };

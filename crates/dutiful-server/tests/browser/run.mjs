@@ -43,7 +43,8 @@ try {
     flows.watching(browser, server).then(() => colours(browser, server)),
   ]);
   await stop();
-  const hands = [flows.filtering, flows.mending, flows.pausing, flows.keyboard];
+  const hands = [flows.filtering, flows.mending, flows.pausing, flows.keyboard,
+    flows.alerting];
   await Promise.all(hands.map((flow) => flow(browser, server)));
   await hostile(browser, server);
   await access(browser, process.env.DUTIFUL_BIN, pictured(process.argv[2]));
