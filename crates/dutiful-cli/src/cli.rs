@@ -87,8 +87,8 @@ Examples:
 
 `dutiful <command> --help` has examples for each command. Settings come from flags, then the
 environment (DUTIFUL_STORE, DUTIFUL_CONFIG, DUTIFUL_LISTEN), then dutiful.toml, then defaults. Exit
-codes: 0 fine, 1 failed, 2 wrong usage, a bad value or a bad dutiful.toml; of `dutiful alerts` also 2
-when something critical fires.";
+codes: 0 fine, 1 failed, 2 wrong usage, a bad value or a bad dutiful.toml; of `dutiful alerts` also
+2 when something critical fires.";
 
 /// Reads the command line; help goes to stdout, a usage error to stderr as one sentence.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {

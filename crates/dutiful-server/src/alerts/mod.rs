@@ -11,7 +11,6 @@ mod judge;
 mod options;
 mod rules;
 mod sample;
-mod tell;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -318,7 +318,8 @@ mod tests {
     fn a_queue_wins_over_all_and_the_store_over_the_file() {
         let file = changes(
             r#"{"rules":{"latency":{"threshold":60,"severity":"warning"}},
-                "queues":{"mail":{"latency":{"threshold":300}},"slow":{"latency":{"enabled":false}}}}"#,
+                "queues":{"mail":{"latency":{"threshold":300}},
+                    "slow":{"latency":{"enabled":false}}}}"#,
         );
         let kept = changes(
             r#"{"rules":{"latency":{"threshold":45,"for_s":10}},

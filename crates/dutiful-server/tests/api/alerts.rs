@@ -120,14 +120,14 @@ async fn failures_fire_until_attempts_succeed_again() {
     site.close().await;
 }
 
-/// Starts a server on a store with a day of history: 1200 jobs a minute, of up to 250 ms.
+/// Starts a server on a store with a history: 6000 jobs a minute, of up to 250 ms.
 async fn with_history(rules: Value) -> Site {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
     let client = Client::connect(&url).await.unwrap();
     let now = dutiful::Clock::machine().now().us() / 60_000_000;
     for minute in now - 60..now - 10 {
-        let numbers = json!({ "completed": 1200, "ran": [0, 0, 0, 0, 0, 0, 1200] });
+        let numbers = json!({ "completed": 6000, "ran": [0, 0, 0, 0, 0, 0, 1200] });
         let at = minute * 60;
         let point = json!({ "at": at, "step_s": 60, "queues": { "default": numbers } });
         let keep = Keep {
@@ -150,7 +150,7 @@ async fn a_queue_that_is_slower_than_usual_fires_until_nothing_waits() {
     site.enqueue(2, "default").await;
     let alert = site.sees("rate:default", "firing").await;
     let summary = alert["summary"].as_str().unwrap();
-    assert!(summary.contains("0 % of its usual 1,200"), "{alert}");
+    assert!(summary.contains("0 % of its usual 6,000"), "{alert}");
     let fences = site.take(&worker, 2).await;
     site.end(&worker, fences, "completed", 1).await;
     site.sees("rate:default", "resolved").await;
