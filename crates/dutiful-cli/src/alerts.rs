@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dutiful_server::NotifySettings;
 use dutiful_server::alerts::{AlertOptions, Rule, RuleChange, RuleChanges, Severity, Unit};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -19,6 +20,12 @@ const RESOLVE_MAX: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AlertsConfig {
+    /// By what name this server calls itself in what it tells; the name of its machine where
+    /// nothing is said.
+    pub(crate) server: Option<String>,
+    /// Who is told: `[[alerts.notify]]`.
+    #[serde(default)]
+    pub(crate) notify: Vec<NotifySettings>,
     /// Over how long rates, shares and quantiles are taken.
     #[serde(default, deserialize_with = "maybe_duration")]
     window: Option<Duration>,

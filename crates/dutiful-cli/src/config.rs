@@ -13,7 +13,6 @@ use crate::access::{RedactConfig, ServeConfig};
 use crate::alerts::AlertsConfig;
 use crate::failure::Failure;
 use crate::input;
-use crate::notify::AlertsConfig;
 
 /// Largest dutiful.toml, in bytes.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -36,13 +35,10 @@ pub(crate) struct Config {
     /// Fields of payloads that are hidden, by type.
     #[serde(default)]
     pub(crate) redact: RedactConfig,
-    /// Who is told of alerts.
-    #[serde(default)]
-    pub(crate) alerts: AlertsConfig,
     /// The commands that run jobs, by type.
     #[serde(default)]
     pub(crate) handlers: BTreeMap<String, HandlerConfig>,
-    /// How alerts are looked after.
+    /// How alerts are looked after, and who is told.
     #[serde(default)]
     pub(crate) alerts: AlertsConfig,
 }

@@ -2,24 +2,11 @@
 
 use std::sync::Arc;
 
-use dutiful_server::{NotifySettings, NotifyTargets, RunCommand};
-use serde::Deserialize;
+use dutiful_server::{NotifyTargets, RunCommand};
 
 use crate::failure::Failure;
 use crate::process::{self, Keeper, Spec};
 use crate::settings::Settings;
-
-/// `[alerts]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AlertsConfig {
-    /// By what name this server calls itself in what it tells; the name of its machine where
-    /// nothing is said.
-    pub(crate) server: Option<String>,
-    /// Who is told.
-    #[serde(default)]
-    pub(crate) notify: Vec<NotifySettings>,
-}
 
 /// Checks all targets, their programs too, before anything starts.
 pub(crate) fn targets(settings: &Settings, keeper: &Keeper) -> Result<NotifyTargets, Failure> {

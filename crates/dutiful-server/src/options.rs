@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dutiful::Clock;
 
-use crate::notify::NotifyTargets;
 use crate::alerts::AlertOptions;
+use crate::notify::NotifyTargets;
 
 /// What a server is told beside its client. Without anything said, everything is open to whoever
 /// reaches it, which only this machine does.

@@ -35,7 +35,7 @@ pub(crate) fn router(
     stopping: CancellationToken,
 ) -> Router {
     let board = Board::new(client.clone(), options.alerts.clone());
-    tokio::spawn(Watch::new(board.clone()).run(stopping.clone()));
+    tokio::spawn(Watch::new(board.clone(), options.notify.clone()).run(stopping.clone()));
     let look = Arc::new(Look::new(client));
     let hosts = options.access.hosts.clone();
     let site = Site::new(look.clone(), board.clone(), options, stopping);

@@ -11,6 +11,7 @@ mod judge;
 mod options;
 mod rules;
 mod sample;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod view;

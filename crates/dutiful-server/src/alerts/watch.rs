@@ -15,6 +15,8 @@ use super::evaluate::{Record, State, When, evaluate};
 use super::judge::View;
 use super::options::ms;
 use super::sample::{Ring, Sample, Trouble};
+use super::tell::tell;
+use crate::notify::NotifyTargets;
 use crate::shelf::{Item, Shelf};
 
 /// Whose turn it is stands under this name.
@@ -37,6 +39,7 @@ const STALLED_MAX: usize = 1000;
 /// What one server remembers from look to look.
 pub(crate) struct Watch {
     board: Arc<Board>,
+    targets: NotifyTargets,
     holder: String,
     ring: Ring,
     usual: Timed<Baselines>,
@@ -68,9 +71,10 @@ impl<T> Timed<T> {
 }
 
 impl Watch {
-    pub(crate) fn new(board: Arc<Board>) -> Self {
+    pub(crate) fn new(board: Arc<Board>, targets: NotifyTargets) -> Self {
         Self {
             board,
+            targets,
             holder: format!("{:016x}", fastrand::u64(..)),
             ring: Ring::default(),
             usual: Timed::default(),
@@ -185,7 +189,7 @@ impl Watch {
 
     /// Told first and written down after: told twice is better than not at all.
     async fn tell(&self, record: &Record, version: i64) -> Result<(), StoreError> {
-        if tell(self.board.client(), record).await.is_ok() {
+        if tell(self.board.client(), &self.targets, record).await.is_ok() {
             let told = Record { told: true, ..record.clone() };
             self.board.put(&told, Some(version)).await?;
         }
@@ -205,11 +209,6 @@ impl Watch {
         let after = evaluate(&rules, &view, &before, when);
         self.board.set_away(after.into_values().find(|one| one.state != State::Resolved));
     }
-}
-
-/// The one place where an alert that fires or is resolved is told to people.
-async fn tell(_client: &Client, _record: &Record) -> Result<(), Error> {
-    Ok(())
 }
 
 /// Returns what the rules look at, without the doctor's findings.

@@ -112,7 +112,6 @@ impl Job for Notify {
 ///
 /// # Errors
 /// [`Error::Store`]: the store did not take all of them; tell it again.
-#[allow(dead_code, reason = "for the rules that find what is wrong")]
 pub(crate) async fn notify(
     client: &Client,
     targets: &NotifyTargets,

@@ -1,13 +1,14 @@
 //! Alerts on real stores: what makes each rule fire and what ends it, who looks, and what is
 //! remembered. Servers here look fifty times a second, over a window of a second.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dutiful::store::{Keep, KeepWhen, KeptRange};
 use dutiful::testing::Faults;
 use dutiful::{Client, Name};
-use dutiful_server::Options;
 use dutiful_server::alerts::{AlertOptions, Rule, RuleChange, RuleChanges, acknowledge, read};
+use dutiful_server::{NotifySettings, NotifyTargets, Options, RunCommand};
 use serde_json::{Value, json};
 
 use crate::{Site, until};
@@ -196,6 +197,48 @@ async fn dead_jobs_fire_until_somebody_knows_and_again_when_more_die() {
     site.sees("dead:default", "resolved").await;
     let nowhere = "/v1/alerts/dead:nowhere/acknowledge";
     site.ask("POST", nowhere, "", "").await.problem(404, "not_found");
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_change_is_told_once_to_those_who_want_to_know() {
+    let target = NotifySettings {
+        name: "pager".into(),
+        command: Some(vec!["page".into()]),
+        rules: vec!["dead".into()],
+        ..NotifySettings::default()
+    };
+    let never: RunCommand = Arc::new(|_, _| Box::pin(std::future::pending()));
+    let targets = NotifyTargets::new("here".into(), &[target], &|_| None, &never).unwrap();
+    let mut told = options(&json!({}));
+    told.notify = targets;
+    let (url, dir) = crate::file();
+    let site = Site::set(&url, dir, told.clone(), |client| client).await;
+    let other = Site::set(&url, tempfile::tempdir().unwrap(), told, |client| client).await;
+    let worker = site.worker(&["default"]).await;
+    let events = async |count: usize| {
+        let all = until(async || {
+            let page = site.get("/v1/jobs?type=dutiful.notify").await.json();
+            let jobs = page["jobs"].as_array().unwrap().clone();
+            (jobs.len() >= count).then_some(jobs)
+        });
+        let mut events = Vec::new();
+        for job in all.await.iter().rev() {
+            let payload = site.show(job["id"].as_str().unwrap()).await["payload"].clone();
+            events.push((payload["event"].clone(), payload["alert"]["id"].clone()));
+        }
+        events
+    };
+    site.dead(&worker, "Bad", "no address").await;
+    site.sees("dead:default", "firing").await;
+    assert_eq!(events(1).await, [(json!("firing"), json!("dead:default"))]);
+    site.ask("POST", "/v1/alerts/dead:default/acknowledge", "", "").await;
+    assert_eq!(events(2).await.len(), 2);
+    site.dead(&worker, "Bad", "no address").await;
+    site.sees("dead:default", "firing").await;
+    let all = events(3).await;
+    assert_eq!(all.iter().filter(|(event, _)| event == "firing").count(), 2, "{all:?}");
+    other.close().await;
     site.close().await;
 }
 
