@@ -52,6 +52,7 @@ fn commands(keeper: Keeper) -> RunCommand {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::alerts::AlertsConfig;
 
     async fn run(script: &str) -> Result<(), String> {
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();

@@ -94,11 +94,8 @@ impl Redaction {
 /// Keeps the texts and numbers of a value.
 fn collect(value: &RawValue, into: &mut Vec<String>) {
     match serde_json::from_str(value.get()) {
-        Ok(serde_json::Value::String(text)) => {
-            if text.len() >= LOOKED_FOR_MIN {
-                into.push(text);
-            }
-        }
+        Ok(serde_json::Value::String(text)) if text.len() >= LOOKED_FOR_MIN => into.push(text),
+        Ok(serde_json::Value::String(_)) => {}
         Ok(serde_json::Value::Array(_) | serde_json::Value::Object(_)) => {
             let mut each = |_: &str, value: &RawValue| {
                 collect(value, into);

@@ -85,7 +85,8 @@ impl Source {
         }
     }
 
-    /// Returns the queues as they are this moment; those of [`Self::stats`] may be half a second old.
+    /// Returns the queues as they are this moment; those of [`Self::stats`] may be half a second
+    /// old.
     pub(crate) async fn queues(&self) -> Result<Queues, String> {
         match self {
             Self::Store { .. } => {

@@ -87,8 +87,8 @@ impl Scene {
 
 #[test]
 fn depth_fires_when_it_is_large_and_grows_and_resolves_when_it_shrinks() {
-    let mut scene = Scene::default();
-    scene.line = Line { pending: 9000, workers: 1, slots: 1000, ..Line::default() };
+    let line = Line { pending: 9000, workers: 1, slots: 1000, ..Line::default() };
+    let mut scene = Scene { line, ..Scene::default() };
     scene.go_on(MINUTE, |line| line.pending += 100);
     assert_eq!(scene.state(Rule::Depth), None, "9600 is no more than the threshold");
     scene.go_on(50 * SECOND, |line| line.pending += 100);
@@ -181,8 +181,8 @@ fn dead_jobs_fire_until_a_person_acts_and_again_when_more_die() {
 
 #[test]
 fn latency_is_that_of_the_oldest_or_of_those_that_started() {
-    let mut scene = Scene::default();
-    scene.line = Line { pending: 1, oldest_s: 0.0, workers: 1, slots: 9, ..Line::default() };
+    let line = Line { pending: 1, oldest_s: 0.0, workers: 1, slots: 9, ..Line::default() };
+    let mut scene = Scene { line, ..Scene::default() };
     scene.go_on(30 * SECOND, |line| line.oldest_s += 10.0);
     assert_eq!(scene.state(Rule::Latency), None);
     scene.go_on(2 * MINUTE, |line| line.oldest_s += 10.0);
@@ -220,8 +220,8 @@ fn durations_are_compared_with_what_is_usual() {
 
 #[test]
 fn utilization_fires_after_ten_minutes_of_full_slots() {
-    let mut scene = Scene::default();
-    scene.line = Line { active: 10, slots: 10, workers: 1, ..Line::default() };
+    let line = Line { active: 10, slots: 10, workers: 1, ..Line::default() };
+    let mut scene = Scene { line, ..Scene::default() };
     scene.still(10 * MINUTE);
     assert_eq!(scene.state(Rule::Utilization), Some(State::Pending));
     scene.look();

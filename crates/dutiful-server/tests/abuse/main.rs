@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dutiful::{Client, Filter, JobId};
-use dutiful_server::{Listening, Monitor, Served};
+use dutiful_server::{Listening, Monitor, Options, Served};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -50,7 +50,8 @@ async fn good_clients_are_answered_beside_slow_ones_and_garbage() {
     let listening = Listening::on("127.0.0.1:0").await.unwrap();
     let (address, monitor) = (listening.address(), Arc::new(Monitor::new(Served::default())));
     let (over, until_over) = tokio::sync::oneshot::channel::<()>();
-    let serving = listening.serve_all(monitor, client.clone(), async move {
+    let options = Options::default();
+    let serving = listening.serve_all(monitor, client.clone(), options, async move {
         let _ = until_over.await;
     });
     let serving = tokio::spawn(serving);

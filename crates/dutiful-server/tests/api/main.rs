@@ -11,6 +11,7 @@ mod history;
 mod metrics;
 mod operate;
 mod operations;
+mod people;
 mod work;
 
 use std::sync::Arc;

@@ -7,7 +7,6 @@ use crate::clock::Timestamp;
 use crate::id::Name;
 
 /// Longest time for which a thing is kept that is not kept for ever: a hundred years.
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
 const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Something to keep under a key of a shelf, or to forget.
@@ -28,8 +27,7 @@ pub struct Keep {
 
 impl Keep {
     /// For how long, as far as a time that far ahead can be written.
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
-    pub(crate) fn bounded_ttl(&self) -> Option<Duration> {
+    pub fn bounded_ttl(&self) -> Option<Duration> {
         self.ttl.map(|ttl| ttl.min(TTL_MAX))
     }
 }
@@ -62,8 +60,7 @@ pub struct KeptRange {
 
 impl KeptRange {
     /// The end of the range: no text sorts behind the last character.
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
-    pub(crate) fn end(&self) -> &str {
+    pub fn end(&self) -> &str {
         self.to.as_deref().unwrap_or("\u{10ffff}")
     }
 }

@@ -1,5 +1,6 @@
 //! What the house depends on: licences, bans, and reasons beside the library's own choices.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::Value;
@@ -58,7 +59,27 @@ pub(crate) fn metadata() -> Value {
     let mut arguments = flags.to_vec();
     arguments.extend(["--filter-platform", host]);
     let json = run(env!("CARGO"), &arguments);
-    serde_json::from_str(&json).expect("cargo metadata prints JSON")
+    let mut metadata: Value = serde_json::from_str(&json).expect("cargo metadata prints JSON");
+    // The lock file also names what a feature that nobody turns on would bring: that is not built.
+    let built = built(host);
+    let packages = metadata["packages"].as_array_mut().expect("a list of packages");
+    packages.retain(|one| {
+        built.contains(&(text(one, "name").to_owned(), text(one, "version").to_owned()))
+    });
+    metadata
+}
+
+/// Returns the name and version of everything that a build of the workspace contains.
+fn built(host: &str) -> BTreeSet<(String, String)> {
+    let flags = ["tree", "--workspace", "--all-features", "--offline", "--prefix", "none"];
+    let tree = run(env!("CARGO"), &[&flags[..], &["--target", host]].concat());
+    let pair = |line: &str| {
+        let (name, rest) = line.split_once(" v")?;
+        Some((name.to_owned(), rest.split(' ').next()?.to_owned()))
+    };
+    let built: BTreeSet<_> = tree.lines().filter_map(pair).collect();
+    assert!(built.len() > 100, "cargo tree was not understood: {tree}");
+    built
 }
 
 fn run(program: &str, arguments: &[&str]) -> String {

@@ -16,7 +16,8 @@ use crate::output;
 
 /// Characters of an id at its end, where ids of one moment differ.
 const ID_SHOWN: usize = 8;
-/// Where the line of states has less room than this beside the filter, only the chosen one is there.
+/// Where the line of states has less room than this beside the filter, only the chosen one is
+/// there.
 const STATES_COLUMNS: usize = 77;
 
 const COLUMNS: [Column; 7] = [

@@ -1,6 +1,6 @@
--- Keeps something under a key of a shelf, or forgets it. Locks the one row, and waits for whoever has
--- it, so of two who find the same version one writes. A version is never below the µs since 1970, so
--- that it grows though the row was deleted in between.
+-- Keeps something under a key of a shelf, or forgets it. Locks the one row, and waits for whoever
+-- has it, so of two who find the same version one writes. A version is never below the µs since
+-- 1970, so that it grows though the row was deleted in between.
 
 -- :write $1 shelf, key, value, $4 for so many µs (null: for ever), $5 only where nothing is, $6 now
 INSERT INTO dutiful.kept AS k (shelf, key, value, version, until)

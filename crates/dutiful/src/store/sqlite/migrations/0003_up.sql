@@ -1,5 +1,5 @@
--- Version 3: what a server keeps beside the jobs: tokens, sessions, the log of its operators, numbers
--- of the past. Few and small, and nothing here is on the path of a job.
+-- Version 3: what a server keeps beside the jobs: tokens, sessions, the log of its operators,
+-- numbers of the past. Few and small, and nothing here is on the path of a job.
 CREATE TABLE dutiful_kept (
     shelf   TEXT NOT NULL,
     key     TEXT NOT NULL,
