@@ -132,7 +132,8 @@ pub(super) fn causes(error: &reqwest::Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let said = cause.to_string();
-        if !text.contains(&said) {
+        // The connection's own wrapping says no more than what it wraps.
+        if !text.contains(&said) && !said.starts_with("client error (") {
             let between = if text.is_empty() { "" } else { ": " };
             let _ = write!(text, "{between}{said}");
         }
