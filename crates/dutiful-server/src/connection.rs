@@ -1,6 +1,6 @@
 //! One connection: HTTP/1.1 on it, with a bound on the size of a head and on the time that a
-//! head, a body and silence may take, so that whoever is slow holds a socket for a while and nothing
-//! else.
+//! head, a body and silence may take, so that whoever is slow holds a socket for a while and
+//! nothing else.
 
 use std::convert::Infallible;
 use std::io;

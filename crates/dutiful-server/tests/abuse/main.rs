@@ -21,8 +21,8 @@ use self::hostile::{Slow, garbage, slow};
 const SLOW: usize = 1_000;
 const GARBAGE: usize = 4;
 const GOOD: usize = 4;
-/// A pause after so many slow connections: in one burst some would overflow the system's own queue, and
-/// of those that it drops no server ever hears.
+/// A pause after so many slow connections: in one burst some would overflow the system's own queue,
+/// and of those that it drops no server ever hears.
 const BURST: (usize, Duration) = (5, Duration::from_millis(1));
 /// A pause of a good client between two jobs: it is no load test.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use dutiful_server::tokens::{self, NewToken};
 use serde_json::{Value, json};
 
+use crate::people::sign_in;
 use crate::{Answer, PATIENCE, Site};
 
 pub(crate) const JSON: &str = "Content-Type: application/json\r\n";
@@ -208,7 +209,7 @@ async fn no_path_that_looks_like_another_is_let_through() {
             format!("*{base}"),
             format!("/%76%31{}", &base[3..]),
             format!("/v1%2f{}", &base[4..]),
-            format!("/v1/%6aobs"),
+            "/v1/%6aobs".to_owned(),
             format!("{base}/session"),
             format!("/v1/session/..{}", &base[3..]),
             format!("/v1/session{}", &base[3..]),

@@ -209,7 +209,7 @@ async fn each_change_is_told_once_to_those_who_want_to_know() {
         ..NotifySettings::default()
     };
     let never: RunCommand = Arc::new(|_, _| Box::pin(std::future::pending()));
-    let targets = NotifyTargets::new("here".into(), &[target], &|_| None, &never).unwrap();
+    let targets = NotifyTargets::new("here", &[target], &|_| None, &never).unwrap();
     let mut told = options(&json!({}));
     told.notify = targets;
     let (url, dir) = crate::file();

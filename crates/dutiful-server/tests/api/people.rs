@@ -11,7 +11,7 @@ use crate::Site;
 use crate::access::{JSON, bearer, token, until_code};
 
 /// Signs in and returns the cookie.
-async fn sign_in(site: &Site, body: Value) -> Result<String, u16> {
+pub(crate) async fn sign_in(site: &Site, body: Value) -> Result<String, u16> {
     let head = format!("{JSON}Sec-Fetch-Site: same-origin\r\n");
     let answer = site.ask("POST", "/v1/session", &head, &body.to_string()).await;
     if answer.code != 204 {

@@ -147,8 +147,8 @@ pub trait Store: Send + Sync + 'static {
     /// Stores the result of a remembered effect, if the fence still holds; `None` forgets it.
     fn once_store(&self, key: String, fence: Fence, result: Option<Vec<u8>>) -> Reply<'_, Held>;
 
-    /// Keeps something beside the jobs, or forgets it, if what is there is as asked; returns its new
-    /// version, or `None` when it was not and nothing changed.
+    /// Keeps something beside the jobs, or forgets it, if what is there is as asked; returns its
+    /// new version, or `None` when it was not and nothing changed.
     fn keep(&self, ask: Keep) -> Reply<'_, Option<i64>>;
 
     /// Returns what is kept in a range of keys.

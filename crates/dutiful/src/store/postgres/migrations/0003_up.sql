@@ -1,5 +1,6 @@
 -- Version 3: what a server keeps beside the jobs: tokens, sessions, the log of its operators,
--- numbers of the past. Takes a lock on a new table only. Keys sort by their bytes, as on every store.
+-- numbers of the past. Takes a lock on a new table only. Keys sort by their bytes, as on every
+-- store.
 CREATE TABLE dutiful.kept (
     shelf   text COLLATE "C" NOT NULL,
     key     text COLLATE "C" NOT NULL,
