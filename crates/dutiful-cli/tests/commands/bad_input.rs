@@ -145,7 +145,7 @@ fn refuses_a_bad_settings_file_with_exit_2() {
         ("[handlers.a]\ncommand = [\"true\"]\ntiemout = \"1s\"", "unknown field `tiemout`"),
         ("[handlers.a]\ncommand = [\"true\"]\ntimeout = \"-1s\"", "the timeout -1s is not within"),
         ("[handlers.a]\ncommand = \"true\"", "line 2"),
-        ("[handlers.a]\nurl = \"https://localhost\"", "runs commands only"),
+        ("[handlers.a]\nurl = \"https://a.example\"\ncommand = [\"true\"]", "choose one"),
         ("nonsense", "line 1"),
     ] {
         let place = Place::with(config);
@@ -166,6 +166,7 @@ fn refuses_to_work_with_handlers_that_cannot_run() {
         ("[handlers.a]\ncommand = [\"./none.sh\"]", "[handlers.a]: the program \"./none.sh\""),
         ("[handlers.a]\ncommand = [\"./dutiful.toml\"]", "is not executable"),
         ("[handlers.\"a b\"]\ncommand = [\"true\"]", "the type name \"a b\""),
+        ("[handlers.a]\nurl = \"https://localhost\"", "say allow_private = true"),
         ("[handlers.a]\ncommand = [\"true\"]\nqueue = \"\"", "the queue name \"\""),
         ("[handlers.a]\ncommand = [\"true\"]\npriority = 1001", "the priority 1001"),
         ("[handlers.a]\ncommand = [\"true\"]\nmax_attempts = 0", "max_attempts 0"),
