@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn reads_the_example_of_the_guide() {
         let config: AlertsConfig = toml::from_str(
-            "server = \"shop\"\n[[notify]]\nname = \"ops\"\nurl = \"https://ops.example.com/hook\"\n\
+            "server = \"shop\"\n[[notify]]\nname = \"ops\"\nurl = \"https://o.example.com/hook\"\n\
              secret_env = \"OPS_SECRET\"\nseverity = \"critical\"\nrules = [\"dead\"]\n\
              queues = [\"mail\"]\n[[notify]]\nname = \"chat\"\nslack_env = \"SLACK\"\n\
              [[notify]]\nname = \"pager\"\ncommand = [\"notify.sh\"]\n[[notify]]\nname = \"mail\"\n\

@@ -6,12 +6,13 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use dutiful::{HandlerError, JobId, NAME_BYTES_MAX};
+use dutiful::{HandlerError, JobId, NAME_BYTES_MAX, Name};
 
 use super::mail::Mail;
 use super::settings::{NotifySettings, given};
 use super::web::{Secret, Web};
 use super::{Notice, Notification, NotifySeverity, words};
+use crate::alerts::Rule;
 
 /// Most targets.
 const TARGETS_MAX: usize = 50;
@@ -114,8 +115,10 @@ impl Target {
         run: &RunCommand,
     ) -> Result<Self, String> {
         check_name(&given.name)?;
-        if given.rules.iter().chain(&given.queues).any(String::is_empty) {
-            return Err("has an empty name in rules or queues; remove it".to_owned());
+        given.rules.iter().try_for_each(|rule| check_rule(rule))?;
+        for queue in &given.queues {
+            Name::new("queue", queue)
+                .map_err(|error| format!("names what is no queue: {error}"))?;
         }
         Ok(Self {
             name: given.name.clone(),
@@ -192,6 +195,15 @@ fn check_name(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("needs a name of 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 _ . : -"))
+}
+
+/// A slip of the pen would keep the target from ever being told.
+fn check_rule(rule: &str) -> Result<(), String> {
+    let rules = Rule::ALL.map(Rule::as_str);
+    match rules.contains(&rule) {
+        true => Ok(()),
+        false => Err(format!("names the rule {rule:?}, and there are {}", rules.join(", "))),
+    }
 }
 
 impl fmt::Debug for Target {
