@@ -5,7 +5,8 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
 use super::model::Model;
-use super::paint::Paint;
+use super::paint::{Paint, span};
+use super::shapes::Queue;
 
 pub(crate) mod dead;
 pub(crate) mod job;
@@ -32,4 +33,10 @@ fn draw_empty(frame: &mut Frame<'_>, area: Rect, model: &Model, why: &str, paint
 /// Returns how long ago something was, by the clock of this machine.
 fn ago(at: dutiful::Timestamp) -> std::time::Duration {
     dutiful::Clock::machine().now().since(at)
+}
+
+/// Returns how long the oldest pending job of a queue has been due; anything may be told of it.
+fn age(queue: &Queue) -> String {
+    let oldest = std::time::Duration::try_from_secs_f64(queue.oldest_pending_s);
+    oldest.map_or_else(|_| "?".to_owned(), span)
 }

@@ -9,10 +9,10 @@ use ratatui::widgets::{Block, Borders, Paragraph, Sparkline};
 
 use super::super::draw::wrapped;
 use super::super::model::Model;
-use super::super::paint::{Paint, bound, count, full, rate, span};
+use super::super::paint::{Paint, bound, count, full, rate};
 use super::super::rates::Rates;
 use super::super::shapes::{Counts, Queue, Stats};
-use super::draw_empty;
+use super::{age, draw_empty};
 use crate::output;
 
 /// Width of one total, and of the name of a queue.
@@ -109,12 +109,6 @@ fn times(stats: &Stats, model: &Model) -> Vec<String> {
         bound(history.ran(0.95)),
     );
     vec![format!(" {oldest}"), times]
-}
-
-/// Returns how long the oldest pending job of a queue has been due; anything may be told of it.
-pub(super) fn age(queue: &Queue) -> String {
-    let oldest = std::time::Duration::try_from_secs_f64(queue.oldest_pending_s);
-    oldest.map_or_else(|_| "?".to_owned(), span)
 }
 
 fn warnings(stats: &Stats, width: u16) -> Vec<String> {

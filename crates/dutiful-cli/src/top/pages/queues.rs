@@ -7,8 +7,7 @@ use ratatui::style::Style;
 use super::super::model::Model;
 use super::super::paint::{Paint, count};
 use super::super::table::{self, Column, Text, left, rest, right};
-use super::draw_empty;
-use super::overview::age;
+use super::{age, draw_empty};
 use crate::output;
 
 const COLUMNS: [Column; 9] = [

@@ -55,7 +55,8 @@ async fn jobs_are_filtered_by_state_type_and_queue(site: &Site) {
     assert!(!pending.contains("send_email"), "{pending}");
     let typed = site.press(&mut model, "←←/queue=mail error=is full⏎").await;
     assert_eq!(typed.matches("send_email").count(), 3, "{typed}");
-    let slip = site.press(&mut model, "/⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫⌫a/b⏎").await;
+    let keys = format!("/{}a/b⏎", "⌫".repeat(40));
+    let slip = site.press(&mut model, &keys).await;
     says(&slip, &["a/b"]);
     assert!(model.dialog.is_some(), "what is wrong can be mended");
     let none = site.press(&mut model, "⎋/ type=none⏎").await;
