@@ -1,5 +1,6 @@
 // Alerts: what fires and what to do about it, who knows of it, and the rules with their thresholds.
 
+import { Act } from "./act.js";
 import { get, post, put } from "./api.js";
 import { ask, attempt } from "./dialog.js";
 import { count, duration, plural } from "./format.js";
@@ -33,9 +34,10 @@ const tone = (list) => (list.some((one) => one.severity === "critical") ? "bad" 
 export function FiringCount() {
   const list = firing(useAlerts().data);
   if (list.length === 0) return null;
+  const words = list.length === 1 ? "alert firing" : "alerts firing";
   return html`<a class=${`firing ${tone(list)}`} href="/alerts"
-    aria-label=${`${plural(list.length, "alert")} firing`}><${Icon} name="alerts" />
-    <span>${count(list.length)}<span class="line-word"> firing</span></span></a>`;
+    aria-label=${`${count(list.length)} ${words}`}><${Icon} name="alerts" />
+    <span>${count(list.length)}<span class="line-word"> ${words}</span></span></a>`;
 }
 
 /** What fires, for the overview. */
@@ -96,8 +98,9 @@ function Firing({ of, reload }) {
         <p class="advice" dir="auto">${of.advice}</p>
         ${known && html`<p class="note">Known to <${Text} of=${known.by} />${" "}
           <${Time} at=${known.at} /></p>`}</div>
-        ${!known && html`<button type="button" onClick=${() => acknowledge(of).then(reload)}
-          aria-label=${`Acknowledge ${of.id}`}>Acknowledge</button>`}</div>
+        ${!known && html`<${Act} scope="operate"
+          onClick=${() => acknowledge(of).then(reload)}
+          aria-label=${`Acknowledge ${of.id}`}>Acknowledge<//>`}</div>
     </section>`;
 }
 
@@ -147,14 +150,14 @@ function Rule({ of, all, reload }) {
       <td class="n wide">${of.for_s ? duration(of.for_s) : "at once"}</td>
       <td class="wide"><${State} of=${of.severity} /></td>
       <td><div class="row-actions">
-        <button type="button" onClick=${() => change(of, save)}
-          aria-label=${`Change ${name}`}>Change</button>
-        <button type="button" class="quiet" onClick=${turn}
-          aria-label=${`Turn ${name} ${of.enabled ? "off" : "on"}`}>
-          ${of.enabled ? "Turn off" : "Turn on"}</button>
-        ${own && html`<button type="button" class="quiet" aria-label=${`Undo ${name}`}
+        <${Act} scope="operate" onClick=${() => change(of, save)}
+          aria-label=${`Change ${name}`}>Change<//>
+        <${Act} scope="operate" class="quiet" onClick=${turn}
+          aria-label=${`Turn ${of.enabled ? "off" : "on"} ${name}`}>
+          ${of.enabled ? "Turn off" : "Turn on"}<//>
+        ${own && html`<${Act} scope="operate" class="quiet" aria-label=${`Undo ${name}`}
           onClick=${() => save(`${name} is as before`, (put) => put(of.rule, of.queue, true))}>
-          Undo</button>`}</div></td>
+          Undo<//>`}</div></td>
     </tr>`;
 }
 

@@ -118,10 +118,10 @@ async function looking(browser, server, id, pictures) {
     await page.locator(".toast").getByText(/needs the scope operate/).waitFor();
     await pictures(page, "read-only");
     expect((await server.get(`/v1/jobs/${id}`)).state === "dead", "it was retried");
-    for (const path of ["/jobs", "/dead", "/queues"]) {
+    for (const path of ["/jobs", "/dead", "/queues", "/alerts"]) {
       await visit(page, path);
       const able = page.locator("main button:not([aria-disabled]):not([disabled])", {
-        hasText: /Retry|Discard|Cancel|Delete|Pause|Clear|Edit/,
+        hasText: /Retry|Discard|Cancel|Delete|Pause|Clear|Edit|Acknowledge|Change|Turn/,
       });
       expect(await able.count() === 0, `${path} has ${await able.allTextContents()}`);
     }

@@ -114,7 +114,7 @@ export async function hostile(browser, server) {
     const { page, context, trouble, look } = await watched(browser, server);
     const pages = ["/", "/queues", `/queues/${QUEUE}`, `/jobs?queue=${QUEUE}`, "/jobs?state=active",
       `/jobs?queue=${QUEUE}&state=dead`, `/dead?queue=${QUEUE}`, "/workers", "/settings", "/audit",
-      "/dead"];
+      "/alerts", "/dead"];
     for (const path of pages) {
       await look(path, "h1");
       await settled(page);
