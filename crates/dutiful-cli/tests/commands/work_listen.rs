@@ -115,7 +115,7 @@ fn refuses_an_address_before_any_job_is_claimed() {
     let busy = taken.local_addr().unwrap().to_string();
     for (code, address, says) in [
         (2, "0.0.0.0:9394", "listen on 0.0.0.0:9394: nobody is asked for credentials"),
-        (2, "[::]:0", "put a reverse proxy or `ssh -L` in front"),
+        (2, "[::]:0", "a reverse proxy or `ssh -L` in front"),
         (2, "9394", "listen on \"9394\": write an address such as 127.0.0.1:9394"),
         (1, &busy, "choose another port, or 0 for a free one"),
     ] {
