@@ -1,5 +1,7 @@
 // Speaks to /v1 of the server that served this page; the browser sends who is signed in along.
 
+import { base } from "./base.js";
+
 /** Where one signs in and out, and learns who is signed in. */
 export const SESSION = "/v1/session";
 const TIMEOUT_MS = 15000;
@@ -28,7 +30,7 @@ async function send(method, path, { body, raw, timeout = TIMEOUT_MS } = {}) {
   let content;
   try {
     const signal = AbortSignal.timeout(timeout);
-    answer = await fetch(path, { method, headers, body: text, signal, cache: "no-store" });
+    answer = await fetch(base + path, { method, headers, body: text, signal, cache: "no-store" });
     content = await answer.text();
   } catch (error) {
     const late = error.name === "TimeoutError";

@@ -1,6 +1,7 @@
 // Keeps the numbers of the store live: by events, by asking when there are none, and remembers
 // the last ten minutes of them for the small charts.
 
+import { base } from "./base.js";
 import { get } from "./api.js";
 import { useEffect, useRef, useState } from "./vendor/hooks.js";
 
@@ -34,7 +35,7 @@ function take(stats) {
 
 function open() {
   if (source || document.hidden || Date.now() < reopenAt) return;
-  source = new EventSource("/v1/events");
+  source = new EventSource(`${base}/v1/events`);
   source.addEventListener("open", () => {
     live.how = "events";
     tell();

@@ -1,5 +1,6 @@
 // The small parts that every page is made of.
 
+import { base } from "./base.js";
 import { h } from "./vendor/preact.js";
 import { useState } from "./vendor/hooks.js";
 import htm from "./vendor/htm.js";
@@ -112,7 +113,7 @@ export const Empty = ({ title, children, command }) => html`
   </div>`;
 
 export const curl = (path, body) => [
-  `curl -X POST ${location.origin}${path} \\`,
+  `curl -X POST ${location.origin}${base}${path} \\`,
   asksForToken() && "  -H \"Authorization: Bearer $DUTIFUL_TOKEN\" \\",
   `  -H 'Content-Type: application/json' \\`,
   `  -d '${body}'`,

@@ -1,13 +1,15 @@
 // Which page the address names, and how to go to another one without loading anything.
 
+import { base } from "./base.js";
 import { useEffect, useState } from "./vendor/hooks.js";
 
-const here = () => ({ path: location.pathname, search: location.search });
+const within = (path) => path.slice(base.length) || "/";
+const here = () => ({ path: within(location.pathname), search: location.search });
 
 /** Goes to an address of this dashboard. */
 export function go(url, { replace = false } = {}) {
-  if (url === location.pathname + location.search) return;
-  history[replace ? "replaceState" : "pushState"](null, "", url);
+  if (base + url === location.pathname + location.search) return;
+  history[replace ? "replaceState" : "pushState"](null, "", base + url);
   dispatchEvent(new Event("dutiful:moved"));
 }
 
@@ -35,6 +37,8 @@ function follow(event) {
   const link = event.target.closest?.("a[href]");
   if (!link || link.origin !== location.origin || link.target || link.hash) return;
   if (link.hasAttribute("data-plain")) return;
+  // Elsewhere in the application in which this stands.
+  if (base && link.pathname !== base && !link.pathname.startsWith(`${base}/`)) return;
   event.preventDefault();
-  go(link.pathname + link.search);
+  go(within(link.pathname) + link.search);
 }

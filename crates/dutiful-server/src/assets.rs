@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use axum::Router;
-use axum::extract;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{self, OriginalUri};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::RustEmbed;
@@ -34,8 +34,23 @@ pub(crate) fn router() -> Router {
     pages.route("/assets/{*path}", get(asset))
 }
 
-async fn page() -> Response {
-    file("index.html")
+/// The page says where it stands: below a path of somebody's own application, all that it loads and
+/// asks for stands there too.
+async fn page(OriginalUri(asked): OriginalUri, inner: Uri) -> Response {
+    let (asked, inner) = (asked.path(), inner.path());
+    // Of a nested router the first page may be asked for without the slash at its end.
+    let base = asked.strip_suffix(inner).unwrap_or(if inner == "/" { asked } else { "" });
+    // What a path can hold and an attribute cannot.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~%".contains(c);
+    if base.is_empty() || !base.chars().all(is_plain) {
+        return file("index.html");
+    }
+    let Some(found) = Assets::get("index.html") else { return file("index.html") };
+    let text = String::from_utf8_lossy(&found.data);
+    let text = text.replace("<html ", &format!("<html data-base=\"{base}\" "));
+    let text = text.replace("\"/assets/", &format!("\"{base}/assets/"));
+    let text = text.replace("\"/v1/", &format!("\"{base}/v1/"));
+    ([(header::CONTENT_TYPE, form("index.html"))], text).into_response()
 }
 
 async fn asset(extract::Path(path): extract::Path<String>) -> Response {

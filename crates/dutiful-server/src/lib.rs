@@ -71,4 +71,4 @@ pub use notify::{
     NotifyTargetError, NotifyTargets, RunCommand, with_notifications,
 };
 pub use options::{AccessOptions, Options, ProxyOptions};
-pub use serve::{OWN_QUEUE, with_operations};
+pub use serve::{OWN_QUEUE, router, with_operations};

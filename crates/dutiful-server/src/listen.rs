@@ -133,7 +133,7 @@ impl Listening {
         let stopping = CancellationToken::new();
         let recorder = Recorder::new(client.clone(), options.clock.clone());
         let recording = recorder.run(stopping.clone());
-        let router = serve::router(client, monitor, options, stopping.clone());
+        let router = serve::whole(client, monitor, options, stopping.clone());
         let limits = Limits { connections: CONNECTIONS_MAX, idle: IDLE_MAX };
         let stop = async move {
             stop.await;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use dutiful::{Client, Worker};
 use dutiful_fixture::{Postgres, Version};
+use dutiful_server::tokens::{self, NewToken};
 use dutiful_server::{Listening, Monitor, Options, Served, with_operations};
 
 /// What is checked of each answer. That all which fits a schema is taken is not: "either this or
@@ -24,10 +25,15 @@ fn tool() -> PathBuf {
     folder.expect("./test says where it installed schemathesis").into()
 }
 
-/// Serves this store and lets schemathesis ask; returns what it says.
-async fn ask(url: &str) -> String {
+/// Serves this store and lets schemathesis ask, by a token that allows these scopes, so many of
+/// each route; returns what it says.
+async fn ask(url: &str, scopes: &[&str], examples: u32) -> String {
     let monitor = Arc::new(Monitor::new(Served::default()));
     let client = Client::builder().migrate(true).connect(url).await.unwrap();
+    let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+    let rate_per_s = Some(1_000_000);
+    let new = NewToken { name: "contract".into(), scopes, rate_per_s, ..NewToken::default() };
+    let (token, _) = tokens::create(&client, new).await.unwrap();
     let listening = Listening::on("127.0.0.1:0").await.unwrap();
     let address = listening.address();
     let worker = with_operations(Worker::new(&client, ()));
@@ -46,7 +52,8 @@ async fn ask(url: &str) -> String {
             // One that never ends, and one that may be asked to wait for a minute.
             .args(["--exclude-path", "/v1/events", "--exclude-path", "/v1/jobs/{id}/result"])
             .args(["--suppress-health-check", "all", "--request-timeout", "40"])
-            .args(["--max-examples", "12", "--seed", "7", "--no-color"])
+            .args(["--max-examples", &examples.to_string(), "--seed", "7", "--no-color"])
+            .args(["--header", &format!("Authorization: Bearer {token}")])
             .env("PYTHONPATH", folder)
             .output()
             .unwrap()
@@ -69,14 +76,25 @@ fn requests(said: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_answers_as_described() {
     let dir = tempfile::tempdir().unwrap();
-    let said = ask(&format!("sqlite:{}", dir.path().join("jobs.db").display())).await;
+    let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
+    let said = ask(&url, &["admin"], 12).await;
     assert!(requests(&said) >= REQUESTS_MIN, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_less_is_refused_as_described() {
+    for scopes in [&["read"][..], &["enqueue", "work"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let said =
+            ask(&format!("sqlite:{}", dir.path().join("jobs.db").display()), scopes, 4).await;
+        assert!(requests(&said) >= REQUESTS_MIN / 4, "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_answers_as_described() {
     let server = tokio::task::spawn_blocking(|| Postgres::shared(Version::System));
     let url = server.await.unwrap().unwrap().fresh_database().unwrap();
-    let said = ask(&url).await;
+    let said = ask(&url, &["admin"], 12).await;
     assert!(requests(&said) >= REQUESTS_MIN, "{said}");
 }

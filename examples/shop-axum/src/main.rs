@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dutiful::{Client, Worker};
+use dutiful_server::Options;
 
 /// A failure that ends the program.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
@@ -42,13 +43,16 @@ async fn main() -> Result<(), Fatal> {
         .grace(GRACE);
     let handle = worker.handle();
 
+    // What becomes of the mails is seen below /backstage. As it stands only this machine gets there;
+    // the shop's own login would stand before it.
+    let jobs = dutiful_server::router(client.clone(), Options::default());
+    let app = web::routes(shop).nest_service("/backstage", jobs);
+
     let listener = tokio::net::TcpListener::bind(&address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let serve = async {
         // First the web, so that no request comes in any more …
-        axum::serve(listener, web::routes(shop))
-            .with_graceful_shutdown(dutiful::shutdown_signal())
-            .await?;
+        axum::serve(listener, app).with_graceful_shutdown(dutiful::shutdown_signal()).await?;
         // … then the worker: it ends the mails under way and gives back the others.
         handle.stop();
         Ok::<_, Fatal>(())

@@ -67,8 +67,8 @@ impl Terminal {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
             let cursor = self.screen.show_cursor();
-            // A panic has given it back and told of itself: once more would put the cursor, and what
-            // the shell says next, over that.
+            // A panic has given it back and told of itself: once more would put the cursor, and
+            // what the shell says next, over that.
             if std::thread::panicking() {
                 return cursor;
             }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
@@ -85,11 +85,36 @@ pub(crate) struct Rules {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RulesInput {
     /// By rule.
+    #[serde(deserialize_with = "by_rule")]
     rules: BTreeMap<Rule, RuleChange>,
     /// By queue and rule.
+    #[serde(deserialize_with = "by_queue")]
     queues: BTreeMap<String, BTreeMap<Rule, RuleChange>>,
     /// Only if this is the version that is kept.
     version: Option<String>,
+}
+
+/// An object, and no list: serde would read one as the values of a change without their names.
+type Object = serde_json::Map<String, serde_json::Value>;
+
+fn changes<E: serde::de::Error>(
+    given: BTreeMap<Rule, Object>,
+) -> Result<BTreeMap<Rule, RuleChange>, E> {
+    let change = |(rule, one): (Rule, Object)| {
+        Ok((rule, serde_json::from_value(one.into()).map_err(E::custom)?))
+    };
+    given.into_iter().map(change).collect()
+}
+
+fn by_rule<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Rule, RuleChange>, D::Error> {
+    changes(Deserialize::deserialize(from)?)
+}
+
+fn by_queue<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<BTreeMap<String, BTreeMap<Rule, RuleChange>>, D::Error> {
+    let given = BTreeMap::<String, _>::deserialize(from)?;
+    given.into_iter().map(|(queue, rules)| Ok((queue, changes(rules)?))).collect()
 }
 
 /// Show the rules with their thresholds.

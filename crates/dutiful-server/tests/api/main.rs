@@ -9,6 +9,7 @@ mod enqueue;
 mod guard;
 mod history;
 mod metrics;
+mod nested;
 mod operate;
 mod operations;
 mod people;
