@@ -43,8 +43,8 @@ async fn main() -> Result<(), Fatal> {
         .grace(GRACE);
     let handle = worker.handle();
 
-    // What becomes of the mails is seen below /backstage. As it stands only this machine gets there;
-    // the shop's own login would stand before it.
+    // What becomes of the mails is seen below /backstage. As it stands only this machine gets
+    // there; the shop's own login would stand before it.
     let jobs = dutiful_server::router(client.clone(), Options::default());
     let app = web::routes(shop).nest_service("/backstage", jobs);
 
