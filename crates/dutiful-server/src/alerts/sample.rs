@@ -6,8 +6,10 @@ use dutiful::{SPREAD_MS, Spread, Stats, TypeTotals, WorkerInfo, WorkerState};
 
 /// Most queues that are watched: first those in which something is to see.
 const QUEUES_MAX: usize = 200;
-/// Most samples that are kept.
+/// Most samples that are kept. Where they come so often that a window has more of them, the newest
+/// takes the place of the one before it until that is this part of a window apart from its own.
 const SAMPLES_MAX: usize = 128;
+const PARTS: i64 = 100;
 /// A window counts as whole when samples span this part of it: ticks are not punctual.
 const WHOLE: f64 = 0.9;
 
@@ -169,6 +171,10 @@ impl Ring {
     /// Takes a sample in, and forgets those that no window of this length needs.
     pub(crate) fn push(&mut self, sample: Sample, window_ms: i64) {
         let begins = sample.at - window_ms;
+        let before = self.0.len().checked_sub(2).and_then(|at| self.0.get(at));
+        if before.is_some_and(|before| sample.at - before.at < window_ms / PARTS) {
+            self.0.pop_back();
+        }
         self.0.push_back(sample);
         // The last one before the window stays: the window begins with it.
         while self.0.len() > SAMPLES_MAX || self.0.get(1).is_some_and(|next| next.at <= begins) {
@@ -259,6 +265,18 @@ mod tests {
         assert!(window.waiting);
         ring.push(sample(1_000_000, 0, 700), 60_000);
         assert!(!ring.window("mail", 60_000).unwrap().waiting, "once nothing was due");
+    }
+
+    #[test]
+    fn a_window_is_whole_however_often_somebody_looks() {
+        let mut ring = Ring::default();
+        for n in 0..20_000 {
+            ring.push(sample(n * 10, 1, n as u64), 60_000);
+        }
+        assert!(ring.0.len() <= SAMPLES_MAX, "{}", ring.0.len());
+        let window = ring.window("mail", 60_000).unwrap();
+        assert!(window.whole && window.span_ms <= 61_000, "{}", window.span_ms);
+        assert_eq!(ring.last().unwrap().at, 199_990, "the newest is always there");
     }
 
     #[test]

@@ -33,8 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(18);
 /// What 99 of 100 good requests may take. On an idle machine it is a few ms and the goal is 250 ms;
 /// where other tests take all processors, a whole process may stand still for longer than that.
 const P99_MAX: Duration = Duration::from_secs(2);
-/// How much the process may grow meanwhile: 64 MiB for the server, and as much for its clients, which
-/// hold the other end of each connection in here.
+/// How much the process may grow meanwhile: 64 MiB for the server, and as much for its clients,
+/// which hold the other end of each connection in here.
 const GROWTH_MAX: u64 = 2 * 64 * 1024 * 1024;
 /// Good requests before it is measured how large the process is, so that its caches are filled.
 const WARM: usize = 200;

@@ -1,5 +1,5 @@
 //! Alerts on real stores: what makes each rule fire and what ends it, who looks, and what is
-//! remembered. Servers here look fifty times a second, over a window of a second.
+//! remembered. Servers here look fifty times a second, over a window of five seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
