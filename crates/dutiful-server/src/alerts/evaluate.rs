@@ -190,6 +190,8 @@ impl Subject<'_> {
         if let Some(known) = known {
             let new = number((died - known) as f64);
             record.summary += &format!("; {new} died since it was acknowledged");
+            // Said for as long as it fires, not only at the look that found them.
+            record.died_known = Some(known);
         }
         let (state, since) = match before {
             Some(one) if one.state == State::Firing => (State::Firing, one.since),
