@@ -24,7 +24,7 @@ const TURN: &str = "alerts";
 /// A turn lasts for so many looks, so that one that is missed does not end it,
 /// and so long at least.
 const TURN_LOOKS: u32 = 3;
-const TURN_MIN: Duration = Duration::from_millis(500);
+const TURN_MIN: Duration = Duration::from_secs(5);
 /// How often the doctor is asked, which reads more than the rest.
 const DOCTOR_EVERY: Duration = Duration::from_secs(60);
 const DOCTOR_MAX: Duration = Duration::from_secs(30);
