@@ -491,10 +491,8 @@ async fn one_look_tells_what_it_can_where_no_server_runs() {
     let seen = read(&client, &options).await.unwrap();
     let known = seen.alerts.alerts.iter().find(|one| one.id == "no_workers:mail").unwrap();
     assert_eq!(known.acknowledged.as_ref().map(|one| one.by.as_str()), Some("ann"));
-    options.rules = serde_json::from_value(json!({
-        "queues": { "mail": { "no_workers": { "enabled": false } } }
-    }))
-    .unwrap();
+    let off = json!({ "queues": { "mail": { "no_workers": { "enabled": false } } } });
+    options.rules = serde_json::from_value(off).unwrap();
     let seen = read(&client, &options).await.unwrap();
     assert_ne!(seen.alerts.worst(), Some(dutiful_server::alerts::Severity::Critical), "{seen:?}");
     client.close().await.unwrap();
