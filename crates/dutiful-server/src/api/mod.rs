@@ -34,7 +34,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use dutiful::store::{Store, WorkerCard};
-use dutiful::{Client, Stats, Timestamp, TypeDefaults, WorkerId, WorkerInfo, WorkerState};
+use dutiful::{
+    Client, QueueInfo, Stats, Timestamp, TypeDefaults, WorkerId, WorkerInfo, WorkerState,
+};
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -121,13 +123,21 @@ impl Site {
         &self.0.attempts
     }
 
-    /// The store's numbers, half a second old at most.
+    /// The store's numbers: half a second old at most, or some seconds where millions wait.
     async fn stats(&self) -> Result<Arc<Stats>, Problem> {
         let unavailable = |why| {
             let status = axum::http::StatusCode::SERVICE_UNAVAILABLE;
             Problem::new(status, "store_unavailable", why)
         };
-        self.0.look.stats(STATS_MAX).await.map_err(unavailable)
+        self.0.look.shown(STATS_MAX).await.map_err(unavailable)
+    }
+
+    /// All queues as they are now, or, where millions wait, as they were some seconds ago.
+    async fn queues(&self) -> Result<Vec<QueueInfo>, Problem> {
+        match self.0.look.is_slow() {
+            true => Ok(self.stats().await?.queues.clone()),
+            false => Ok(self.client().queues().await?),
+        }
     }
 
     fn board(&self) -> &Board {

@@ -28,7 +28,7 @@ pub(super) async fn list(
     _: Allowed<Read>,
     State(site): State<Site>,
 ) -> Result<Json<Queues>, Problem> {
-    let queues = site.client().queues().await?.into_iter().map(QueueView::from).collect();
+    let queues = site.queues().await?.into_iter().map(QueueView::from).collect();
     Ok(Json(Queues { queues }))
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn show(
     State(site): State<Site>,
     Queue(queue): Queue,
 ) -> Result<Json<QueueView>, Problem> {
-    let all = site.client().queues().await?;
+    let all = site.queues().await?;
     let found = all.into_iter().find(|one| one.queue == queue);
     let unknown = || Problem::not_found(format!("no job was ever in the queue {queue}"));
     Ok(Json(found.ok_or_else(unknown)?.into()))
@@ -69,7 +69,9 @@ pub(super) async fn pause(
     State(site): State<Site>,
     Queue(queue): Queue,
 ) -> Result<Json<Switched>, Problem> {
-    Ok(Json(Switched { changed: site.client().pause(queue.as_str()).await? }))
+    let changed = site.client().pause(queue.as_str()).await?;
+    site.0.look.forget();
+    Ok(Json(Switched { changed }))
 }
 
 /// Let claims from a queue go on.
@@ -80,7 +82,9 @@ pub(super) async fn resume(
     State(site): State<Site>,
     Queue(queue): Queue,
 ) -> Result<Json<Switched>, Problem> {
-    Ok(Json(Switched { changed: site.client().resume(queue.as_str()).await? }))
+    let changed = site.client().resume(queue.as_str()).await?;
+    site.0.look.forget();
+    Ok(Json(Switched { changed }))
 }
 
 /// How many jobs went.
@@ -101,7 +105,9 @@ pub(super) async fn clear(
     let client = site.client().clone();
     let cleared = tokio::spawn(async move { client.clear(queue.as_str()).await });
     let gone = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "clearing panicked");
-    Ok(Json(Cleared { deleted: cleared.await.map_err(gone)?? }))
+    let deleted = cleared.await.map_err(gone)??;
+    site.0.look.forget();
+    Ok(Json(Cleared { deleted }))
 }
 
 /// What waits to be worked now: due jobs, and for how long the oldest of them has been due.
@@ -129,7 +135,8 @@ pub(crate) struct BacklogInput {
     queue: Option<String>,
 }
 
-/// What waits, for autoscalers: however many jobs have ended, it costs the same.
+/// What waits, for autoscalers: however many jobs have ended, it costs the same. Where millions
+/// wait it is some seconds old.
 #[utoipa::path(get, path = "/v1/backlog", tag = "queues", params(BacklogInput),
     responses((status = 200, body = Backlog)))]
 pub(super) async fn backlog(
