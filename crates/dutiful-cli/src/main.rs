@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod commands;
 mod config;
+mod deed;
 mod demo;
 mod failure;
 mod grafana;

@@ -41,7 +41,7 @@ mod access;
 pub mod alerts;
 mod api;
 mod assets;
-mod audit;
+pub mod audit;
 mod connection;
 mod counts;
 mod fleet;

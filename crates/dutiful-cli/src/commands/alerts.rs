@@ -7,6 +7,7 @@ use dutiful_server::alerts::{
 };
 use serde::Serialize;
 
+use crate::deed;
 use crate::failure::{Answer, Failure};
 use crate::output;
 use crate::settings::Settings;
@@ -94,7 +95,9 @@ async fn acknowledge(
     id: &str,
     json: bool,
 ) -> Answer {
-    let alert = alerts::acknowledge(client, options, id, &who()).await.map_err(refused)?;
+    let who = deed::who();
+    let doing = async { alerts::acknowledge(client, options, id, &who).await.map_err(refused) };
+    let alert = deed::done(client, "alerts.acknowledge", id, doing).await?;
     match (json, alert.state) {
         (true, _) => output::json(&alert)?,
         (false, State::Resolved) => {
@@ -109,15 +112,6 @@ fn refused(error: AcknowledgeError) -> Failure {
     match error {
         AcknowledgeError::Store(error) => dutiful::Error::from(error).into(),
         error => Failure::failed(error.to_string()),
-    }
-}
-
-/// Returns who sits before this terminal, as far as it is known.
-fn who() -> String {
-    let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    match named.filter(|name| !name.is_empty()) {
-        Some(name) => format!("{name} (command line)"),
-        None => "command line".to_owned(),
     }
 }
 

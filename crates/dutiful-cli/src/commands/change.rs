@@ -6,6 +6,7 @@ use dutiful::{Change, Client, JobId, State, Verb};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use crate::deed;
 use crate::failure::{Answer, Failure};
 use crate::output;
 
@@ -30,11 +31,15 @@ struct One<'a> {
 /// Changes these jobs and tells what became of each; exit 1 when one could not be changed.
 pub(crate) async fn run(client: &Client, verb: Verb, ids: Vec<JobId>, json: bool) -> Answer {
     let bar = bar(ids.len() as u64);
-    let mut changes = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(CHUNK) {
-        changes.extend(client.change_many(verb, chunk.to_vec()).await?);
-        bar.inc(chunk.len() as u64);
-    }
+    let changing = async {
+        let mut changes = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(CHUNK) {
+            changes.extend(client.change_many(verb, chunk.to_vec()).await?);
+            bar.inc(chunk.len() as u64);
+        }
+        Ok(changes)
+    };
+    let changes = deed::changed(client, verb, &ids, changing).await?;
     bar.finish_and_clear();
     if json {
         print_json(&changes)?

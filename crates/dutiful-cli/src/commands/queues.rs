@@ -7,6 +7,7 @@ use comfy_table::Cell;
 use dutiful::{Client, QueueInfo};
 use serde::Serialize;
 
+use crate::deed;
 use crate::failure::{Answer, Failure};
 use crate::output;
 use crate::settings::Settings;
@@ -77,11 +78,13 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Answer {
     match command {
         Command::List => list(&client, &settings).await?,
         Command::Pause { queue } => {
-            let changed = client.pause(&queue).await?;
+            let pausing = client.pause(&queue);
+            let changed = deed::done(&client, "queues.pause", &queue, pausing).await?;
             tell(&Paused { queue: &queue, paused: true, changed }, &settings)?;
         }
         Command::Resume { queue } => {
-            let changed = client.resume(&queue).await?;
+            let resuming = client.resume(&queue);
+            let changed = deed::done(&client, "queues.resume", &queue, resuming).await?;
             tell(&Paused { queue: &queue, paused: false, changed }, &settings)?;
         }
         Command::Clear { queue, yes } => clear(&client, &queue, yes, &settings).await?,
@@ -104,7 +107,7 @@ async fn clear(
             confirm(queue, n)?;
         }
     }
-    let cleared = client.clear(queue).await?;
+    let cleared = deed::done(client, "queues.clear", queue, client.clear(queue)).await?;
     if settings.json {
         return output::json(&Cleared { queue, cleared });
     }

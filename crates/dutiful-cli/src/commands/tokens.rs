@@ -6,6 +6,7 @@ use std::time::Duration;
 use dutiful_server::tokens::{self, NewToken, TokenError, TokenInfo};
 use serde::Serialize;
 
+use crate::deed;
 use crate::failure::{Answer, Failure};
 use crate::settings::Settings;
 use crate::{input, output};
@@ -95,15 +96,20 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Answer {
     match command {
         Command::Create { name, scopes, queues, expires, rate } => {
             let new = NewToken { name, scopes, queues, expires_in: expires, rate_per_s: rate };
-            let made = tokens::create(&client, new).await.map_err(|error| match error {
-                TokenError::Store(error) => error.into(),
-                error => Failure::usage(error.to_string()),
-            });
-            tell_made(made?, &settings)?;
+            let called = new.name.clone();
+            let making = async {
+                tokens::create(&client, new).await.map_err(|error| match error {
+                    TokenError::Store(error) => error.into(),
+                    error => Failure::usage(error.to_string()),
+                })
+            };
+            let made = deed::done(&client, "tokens.create", &called, making).await?;
+            tell_made(made, &settings)?;
         }
         Command::List => list(tokens::list(&client).await?, &settings)?,
         Command::Revoke { id } => {
-            if !tokens::revoke(&client, &id).await? {
+            let revoking = tokens::revoke(&client, &id);
+            if !deed::done(&client, "tokens.delete", &id, revoking).await? {
                 let sentence = format!("revoke token {id}: there is none; see `tokens list`");
                 return Err(Failure::failed(sentence));
             }
@@ -113,7 +119,8 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Answer {
             }
         }
         Command::Open => {
-            let revoked = tokens::open(&client).await?;
+            let opening = tokens::open(&client);
+            let revoked = deed::done(&client, "tokens.open", "", opening).await?;
             match settings.json {
                 true => output::json(&Opened { revoked })?,
                 false => output::line(format!("revoked {revoked} tokens; servers ask nobody now"))?,

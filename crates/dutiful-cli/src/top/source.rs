@@ -13,6 +13,7 @@ use super::shapes::{
     shaped,
 };
 use crate::commands::change;
+use crate::deed;
 use crate::failure::Failure;
 use crate::remote::{Remote, RemoteError};
 
@@ -162,8 +163,16 @@ impl Source {
         match self {
             Self::Store { .. } => {
                 let client = self.client().await?;
-                let done =
-                    if pause { client.pause(queue).await } else { client.resume(queue).await };
+                let done = match pause {
+                    true => {
+                        let pausing = client.pause(queue);
+                        deed::done(client, "queues.pause", queue, pausing).await
+                    }
+                    false => {
+                        let resuming = client.resume(queue);
+                        deed::done(client, "queues.resume", queue, resuming).await
+                    }
+                };
                 done.map_err(text)
             }
             Self::Server(remote) => {
@@ -182,7 +191,9 @@ impl Source {
     ) -> Result<Vec<dutiful::Change>, String> {
         match self {
             Self::Store { .. } => {
-                let changes = self.client().await?.change_many(verb, ids).await.map_err(text)?;
+                let client = self.client().await?;
+                let changing = client.change_many(verb, ids.clone());
+                let changes = deed::changed(client, verb, &ids, changing).await.map_err(text)?;
                 Ok(changes.into_iter().map(|(_, change)| change).collect())
             }
             Self::Server(remote) => {

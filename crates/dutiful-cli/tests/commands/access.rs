@@ -1,7 +1,9 @@
 //! `dutiful tokens` and `dutiful password`, and a server that asks for credentials.
 
+use serde_json::{Value, json};
+
 use crate::place::{Place, until};
-use crate::serve::{ask_with, serving, told};
+use crate::serve::{ask_with, get_text, serving, told};
 
 #[test]
 fn a_token_closes_the_door_and_opens_it_for_whoever_has_it() {
@@ -49,6 +51,51 @@ fn a_server_that_asks_makes_the_first_token_itself_and_listens_anywhere() {
     until("the address is told", || told(&place, "log2").is_some());
     assert!(!place.read("log2").unwrap().contains("dut_"), "only once");
     drop(server);
+}
+
+#[test]
+fn what_the_command_line_changes_stands_in_the_log_of_operators() {
+    let place = Place::new();
+    let id = |n: &str| place.json(&["enqueue", "task", n, "--queue", "mail"])["id"].clone();
+    let (one, two) = (id("1"), id("2"));
+    let (one, two) = (one.as_str().unwrap(), two.as_str().unwrap());
+    let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for (args, code) in [
+        (&["queues", "pause", "mail"][..], 0),
+        (&["jobs", "cancel", one], 0),
+        (&["jobs", "retry", one, unknown], 1),
+        (&["jobs", "list"], 0),
+        (&["queues", "resume", "a b"], 2),
+        (&["queues", "clear", "mail", "--yes"], 0),
+        (&["tokens", "create", "ann", "--scopes", "read"], 0),
+        (&["tokens", "open"], 0),
+    ] {
+        assert_eq!(place.run(args).code, Some(code), "{args:?}");
+    }
+    let (server, address) = serving(&place, "127.0.0.1:0", "log");
+    let log: Value = serde_json::from_str(&get_text(&address, "/v1/audit")).unwrap();
+    let entries = log["entries"].as_array().unwrap();
+    let said = |entry: &Value| {
+        assert_eq!(entry["actor"], "command line", "it has no user in its environment");
+        let field = |name: &str| entry[name].as_str().unwrap().to_owned();
+        (field("action"), field("subject"), entry["status"].as_u64().unwrap())
+    };
+    let said: Vec<_> = entries.iter().rev().map(said).collect();
+    let expected = [
+        ("queues.pause", "mail", 200),
+        ("jobs.cancel", one, 200),
+        ("jobs.retry", "", 200),
+        ("queues.resume", "a b", 500),
+        ("queues.clear", "mail", 200),
+        ("tokens.create", "ann", 200),
+        ("tokens.open", "", 200),
+    ];
+    let expected = expected.map(|(action, of, status)| (action.to_owned(), of.to_owned(), status));
+    assert_eq!(said, expected, "{log}");
+    assert_eq!(entries[4]["detail"], json!({ "jobs": 2, "first": [one, unknown] }));
+    assert!(!log.to_string().contains(two), "nobody changed it by its id");
+    server.signal("TERM");
+    assert_eq!(server.end().code, Some(0));
 }
 
 #[test]

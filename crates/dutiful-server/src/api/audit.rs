@@ -32,14 +32,16 @@ pub(crate) struct AuditEntry {
     id: String,
     #[schema(format = DateTime)]
     at: String,
-    /// The name of a token, a person, or `anybody` where nobody is asked.
+    /// The name of a token, a person, or `anybody` where nobody is asked; or who used the command
+    /// line.
     actor: String,
     /// jobs.retry, queues.pause, …
     action: String,
     /// The id of a job, the name of a queue, …; empty for many.
     subject: String,
     detail: serde_json::Value,
-    /// The status of the answer; null when the server ended before it had one.
+    /// The status of the answer, of a command 200 or 500; null when the server or the command ended
+    /// before it had one.
     status: Option<u16>,
 }
 
