@@ -77,14 +77,32 @@ pub struct DeadGroup {
 #[utoipa::path(get, path = "/v1/dead/groups", tag = "dead", params(GroupsInput),
     responses((status = 200, body = DeadGroups)))]
 pub(super) async fn groups(
-    _: Allowed<Read>,
+    allowed: Allowed<Read>,
     State(site): State<Site>,
     Query(asked): Query<GroupsInput>,
 ) -> Result<Json<DeadGroups>, Problem> {
     let GroupsInput { queue, job_type } = asked;
     let state = Some(JobState::Dead);
     let dead = FilterInput { state, queue, job_type, ..FilterInput::default() };
-    Ok(Json(dead_groups(site.client(), dead.chosen()?.filter).await?))
+    let mut found = dead_groups(site.client(), dead.chosen()?.filter).await?;
+    if !allowed.sees_all() {
+        for group in &mut found.groups {
+            hide(&site, group).await?;
+        }
+    }
+    Ok(Json(found))
+}
+
+/// Hides in the message of a group what it tells of payloads: it is that of the sample.
+async fn hide(site: &Site, group: &mut DeadGroup) -> Result<(), Problem> {
+    if site.redaction().hides_of(group.job_type.as_str()) {
+        let sample = site.client().job(group.sample).await?;
+        group.message = sample.map_or_else(String::new, |mut job| {
+            site.redaction().job(&mut job);
+            Cause::of(&job).message
+        });
+    }
+    Ok(())
 }
 
 /// Groups the newest dead jobs that a filter leaves by what they died of.

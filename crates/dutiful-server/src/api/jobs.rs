@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use dutiful::{Change, Error, Failure, Filter, JobId, JobResult, State as JobState, Verb};
+use dutiful::{Change, Error, Failure, Filter, JobId, JobInfo, JobResult, State as JobState, Verb};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -102,13 +102,36 @@ pub(crate) struct JobPage {
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(PageInput),
     responses((status = 200, body = JobPage)))]
 pub(super) async fn list(
-    _: Allowed<Read>,
+    allowed: Allowed<Read>,
     State(site): State<Site>,
     Query(page): Query<PageInput>,
 ) -> Result<Json<JobPage>, Problem> {
-    let page = page.chosen()?.page(site.client()).await?;
+    let mut page = page.chosen()?.page(site.client()).await?;
+    if !allowed.sees_all() {
+        for job in &mut page.jobs {
+            hide_in_list(&site, job).await?;
+        }
+    }
     let jobs = page.jobs.into_iter().map(JobView::from).collect();
     Ok(Json(JobPage { jobs, next: page.next }))
+}
+
+/// Hides in a job of a list what its error and its note tell of its payload, which is read for it.
+pub(super) async fn hide_in_list(site: &Site, job: &mut JobInfo) -> Result<(), Problem> {
+    let says = job.last_error.is_some() || job.progress.is_some();
+    if !says || !site.redaction().hides_of(job.job_type.as_str()) {
+        return Ok(());
+    }
+    // Where it is gone meanwhile nobody knows what to hide.
+    let whole = site.client().job(job.id).await?;
+    (job.last_error, job.progress) = match whole {
+        Some(mut whole) => {
+            site.redaction().job(&mut whole);
+            (whole.last_error, whole.progress)
+        }
+        None => (None, None),
+    };
+    Ok(())
 }
 
 /// Show one job with its payload, attempts and log lines.
