@@ -126,6 +126,7 @@ class Counts(TypedDict):
 class QueueInfo(Counts):
     queue: str
     oldest_pending_s: Optional[float]
+    overdue_s: Optional[float]
     paused: bool
 
 

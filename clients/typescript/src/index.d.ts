@@ -146,6 +146,7 @@ export interface Counts {
 export interface QueueInfo extends Counts {
   queue: string;
   oldest_pending_s: number | null;
+  overdue_s: number | null;
   paused: boolean;
 }
 

@@ -15,7 +15,7 @@ const TONES = { critical: "bad", warning: "warning" };
 const NAMES = {
   depth: "Depth", rate: "Rate", error_rate: "Error rate", dead: "Dead jobs", latency: "Latency",
   duration: "Duration", utilization: "Utilisation", stalled: "Stalls", store: "Store",
-  no_workers: "No workers",
+  no_workers: "No workers", overdue: "Overdue",
 };
 const UNITS = {
   jobs: (n) => plural(n, "job"), percent: (n) => `${n} %`, seconds: (n) => duration(n),

@@ -24,6 +24,7 @@ pub(crate) struct Line {
     pub(crate) queue: Arc<str>,
     pub(crate) counts: Counts,
     oldest_pending_s: f64,
+    overdue_s: f64,
     paused: bool,
 }
 
@@ -40,7 +41,8 @@ pub(crate) fn registry(stats: Option<&Stats>, served: &Served) -> Registry {
 }
 
 fn register(registry: &mut Registry, stats: &Stats, lines: &[Line]) {
-    let (jobs, paused, oldest) = (Gauges::default(), Gauges::default(), Seconds::default());
+    let (jobs, paused) = (Gauges::default(), Gauges::default());
+    let (oldest, overdue) = (Seconds::default(), Seconds::default());
     let stalled: Family<Labels<1>, Counter> = Family::default();
     for line in lines {
         let queue = || [("queue", line.queue.clone())];
@@ -49,6 +51,7 @@ fn register(registry: &mut Registry, stats: &Stats, lines: &[Line]) {
             jobs.get_or_create(&labels).set(signed(number));
         }
         oldest.get_or_create(&queue()).set(line.oldest_pending_s);
+        overdue.get_or_create(&queue()).set(line.overdue_s);
         paused.get_or_create(&queue()).set(i64::from(line.paused));
         stalled.get_or_create(&queue()).inc_by(line.counts.stalled_total);
     }
@@ -57,6 +60,8 @@ fn register(registry: &mut Registry, stats: &Stats, lines: &[Line]) {
     registry.register("queue_jobs", "Jobs in the store by queue and state", jobs);
     let help = "How long the oldest pending job has been due";
     registry.register_with_unit("queue_oldest_pending", help, Unit::Seconds, oldest);
+    let help = "How long ago the time of a scheduled job came that nobody moved to its queue";
+    registry.register_with_unit("queue_overdue", help, Unit::Seconds, overdue);
     registry.register("queue_paused", "1 while no claims from the queue are allowed", paused);
     let help = "Leases rescued since the store was made, by any process";
     registry.register("queue_stalled", help, stalled);
@@ -95,6 +100,7 @@ pub(crate) fn lines(queues: &[QueueInfo], served: &Served) -> Vec<Line> {
         left_over = true;
         rest.counts.add(&info.counts);
         rest.oldest_pending_s = rest.oldest_pending_s.max(info.oldest_pending_s);
+        rest.overdue_s = rest.overdue_s.max(info.overdue_s);
         rest.paused |= info.paused;
     }
     if left_over {
@@ -108,6 +114,7 @@ fn line(info: &QueueInfo) -> Line {
         queue: info.queue.as_str().into(),
         counts: info.counts,
         oldest_pending_s: info.oldest_pending_s,
+        overdue_s: info.overdue_s,
         paused: info.paused,
     }
 }
@@ -128,6 +135,7 @@ mod tests {
             queue: Name::new("queue", queue).unwrap(),
             counts: Counts { pending, ..Counts::default() },
             oldest_pending_s: pending as f64,
+            overdue_s: 0.0,
             paused: false,
         }
     }

@@ -16,7 +16,7 @@ const PROMTOOL: &str = "DUTIFUL_TEST_PROMTOOL";
 /// Where nothing else is said, one server answers and its queue is empty.
 type Case = (&'static str, &'static [(&'static str, &'static str)], u32, &'static [&'static str]);
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 26] = [
     ("quiet", &[], 30, &[]),
     ("deep and growing", &[("queue_depth{I}", "10001+10x40")], 30, &["DutifulQueueGrows"]),
     ("deep but shrinking", &[("queue_depth{I}", "20000-10x40")], 30, &[]),
@@ -106,6 +106,18 @@ const CASES: [Case; 24] = [
             ("job_duration_seconds_bucket{le=\"+Inf\",T}", "0+10x120 1200x40 1200+10x140"),
         ],
         290,
+        &[],
+    ),
+    (
+        "scheduled jobs that nobody moves on",
+        &[("dutiful_queue_overdue_seconds{I}", "0x10 0+60x40")],
+        30,
+        &["DutifulJobsOverdue"],
+    ),
+    (
+        "scheduled jobs that are moved on in time",
+        &[("dutiful_queue_overdue_seconds{I}", "0x5 0.2x40")],
+        30,
         &[],
     ),
     (

@@ -15,7 +15,7 @@ const SLOW_MIN_S: f64 = 0.05;
 pub(crate) const QUANTILE: f64 = 0.95;
 /// In the queues of the server's own jobs, some of which run one at a time and take long, only
 /// these are looked at.
-const OWN_RULES: [Rule; 3] = [Rule::Dead, Rule::Stalled, Rule::NoWorkers];
+const OWN_RULES: [Rule; 4] = [Rule::Dead, Rule::Stalled, Rule::NoWorkers, Rule::Overdue];
 
 /// What is looked at.
 pub(crate) struct View<'a> {
@@ -85,6 +85,7 @@ impl View<'_> {
             Rule::Utilization => at.utilization(),
             Rule::Stalled => at.stalled(),
             Rule::NoWorkers => at.no_workers(),
+            Rule::Overdue => at.overdue(),
             Rule::Store => Verdict::Gone,
         }
     }
@@ -323,6 +324,24 @@ impl At<'_> {
                 time(line.oldest_s)
             ),
             "Start a worker that serves this queue, or let one that runs serve it too.",
+        )
+    }
+
+    fn overdue(&self) -> Verdict {
+        let Self { queue, limit, line, .. } = self;
+        if line.overdue_s <= *limit {
+            return Verdict::Gone;
+        }
+        found(
+            line.overdue_s,
+            format!(
+                "jobs of queue {queue} wait since their time came {} ago, and nobody moves them on \
+                 (threshold {})",
+                time(line.overdue_s),
+                time(*limit)
+            ),
+            "Start a worker or a server: one of them leads, and moves jobs whose time has come. \
+             Where some run, look at the leader's log and at `dutiful doctor`.",
         )
     }
 }

@@ -45,8 +45,15 @@ pub(crate) use self::watch::Watch;
 /// What a server wrote within this time is taken as it is.
 const FRESH: Duration = Duration::from_secs(60);
 /// What can be told from one look at the store.
-const AT_ONCE: [Rule; 6] =
-    [Rule::Depth, Rule::Dead, Rule::Latency, Rule::Stalled, Rule::Store, Rule::NoWorkers];
+const AT_ONCE: [Rule; 7] = [
+    Rule::Depth,
+    Rule::Dead,
+    Rule::Latency,
+    Rule::Stalled,
+    Rule::Store,
+    Rule::NoWorkers,
+    Rule::Overdue,
+];
 
 /// Why an alert could not be acknowledged.
 #[derive(Debug, thiserror::Error)]

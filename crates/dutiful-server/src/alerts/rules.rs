@@ -41,6 +41,8 @@ pub enum Rule {
     Store,
     /// Jobs are due and no worker serves their queue.
     NoWorkers,
+    /// The time of scheduled jobs came, and nobody moves them to their queue.
+    Overdue,
 }
 
 /// What a threshold counts.
@@ -83,7 +85,7 @@ impl Severity {
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Depth,
         Self::Rate,
         Self::ErrorRate,
@@ -94,6 +96,7 @@ impl Rule {
         Self::Stalled,
         Self::Store,
         Self::NoWorkers,
+        Self::Overdue,
     ];
 
     /// Returns the word used in JSON, in dutiful.toml and on screen.
@@ -109,6 +112,7 @@ impl Rule {
             Self::Stalled => "stalled",
             Self::Store => "store",
             Self::NoWorkers => "no_workers",
+            Self::Overdue => "overdue",
         }
     }
 
@@ -117,7 +121,7 @@ impl Rule {
         match self {
             Self::Depth | Self::Dead | Self::Stalled | Self::NoWorkers => Unit::Jobs,
             Self::Rate | Self::ErrorRate | Self::Utilization => Unit::Percent,
-            Self::Latency => Unit::Seconds,
+            Self::Latency | Self::Overdue => Unit::Seconds,
             Self::Duration => Unit::Times,
             Self::Store => Unit::Findings,
         }
@@ -136,6 +140,7 @@ impl Rule {
             Self::Stalled => "more jobs were lost by their workers",
             Self::Store => "the store does not answer, or is not well",
             Self::NoWorkers => "more jobs are due and no worker serves their queue",
+            Self::Overdue => "scheduled jobs wait longer after their time",
         }
     }
 
@@ -157,6 +162,7 @@ impl Rule {
             Self::Stalled => (0.0, 0.0, Severity::Warning),
             Self::Store => (0.0, 30.0, Severity::Critical),
             Self::NoWorkers => (0.0, 60.0, Severity::Critical),
+            Self::Overdue => (30.0, 30.0, Severity::Critical),
         };
         Setting { enabled: true, threshold, for_s, severity }
     }

@@ -23,6 +23,7 @@ pub(crate) struct Line {
     pub(crate) active: u64,
     pub(crate) dead: u64,
     pub(crate) oldest_s: f64,
+    pub(crate) overdue_s: f64,
     pub(crate) paused: bool,
     /// Workers that live and claim, and their slots in this queue.
     pub(crate) workers: u64,
@@ -80,6 +81,7 @@ impl Sample {
             line.active = info.counts.active;
             line.dead = info.counts.dead;
             line.oldest_s = info.oldest_pending_s;
+            line.overdue_s = info.overdue_s;
             line.paused = info.paused;
         }
         let all = queues.len();

@@ -299,6 +299,24 @@ fn jobs_that_no_worker_serves_fire_unless_the_queue_is_paused() {
 }
 
 #[test]
+fn scheduled_jobs_that_nobody_moves_on_are_overdue() {
+    let mut scene = Scene::default();
+    scene.line.overdue_s = 0.4;
+    scene.still(10 * MINUTE);
+    assert_eq!(scene.state(Rule::Overdue), None, "it is moved as soon as somebody can");
+    scene.line.overdue_s = 31.0;
+    scene.look();
+    assert_eq!(scene.state(Rule::Overdue), Some(State::Pending));
+    scene.go_on(30 * SECOND, |line| line.overdue_s += 10.0);
+    assert_eq!(scene.state(Rule::Overdue), Some(State::Firing));
+    let alert = scene.alert(Rule::Overdue);
+    assert!(alert.summary.contains("nobody moves them on"), "{}", alert.summary);
+    scene.line.overdue_s = 0.0;
+    scene.still(SETTLE + 20 * SECOND);
+    assert_eq!(scene.state(Rule::Overdue), Some(State::Resolved));
+}
+
+#[test]
 fn a_condition_that_comes_and_goes_does_not_flap() {
     let mut scene = Scene::set(r#"{"rules":{"utilization":{"for_s":0}}}"#);
     scene.line = Line { slots: 10, workers: 1, ..Line::default() };

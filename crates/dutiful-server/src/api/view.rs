@@ -211,6 +211,8 @@ pub(crate) struct QueueView {
     counts: Counts,
     /// Age of the oldest due job.
     oldest_pending_s: f64,
+    /// How long ago the time of a scheduled job came that nobody moved to its queue; else 0.
+    overdue_s: f64,
     /// True while no claims are allowed.
     paused: bool,
 }
@@ -221,6 +223,7 @@ impl From<QueueInfo> for QueueView {
             queue: one.queue,
             counts: one.counts,
             oldest_pending_s: one.oldest_pending_s,
+            overdue_s: one.overdue_s,
             paused: one.paused,
         }
     }

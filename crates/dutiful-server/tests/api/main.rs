@@ -3,6 +3,7 @@
 
 mod access;
 mod alerts;
+mod board;
 mod care;
 mod describe;
 mod enqueue;

@@ -8,6 +8,7 @@ promises![
     counts_each_queue_by_state,
     an_empty_store_has_no_queue,
     the_age_is_that_of_the_oldest_pending_job,
+    what_nobody_promotes_is_overdue,
     a_queue_that_is_empty_now_keeps_its_history,
     queues_come_in_the_order_of_their_names,
 ];
@@ -43,6 +44,20 @@ async fn the_age_is_that_of_the_oldest_pending_job(lab: Lab) -> Kept {
     assert_eq!(lab.store.queues().await?[0].oldest_pending_s, 61.5);
     lab.claim(10).await;
     assert_eq!(lab.store.queues().await?[0].oldest_pending_s, 0.0);
+    Ok(())
+}
+
+async fn what_nobody_promotes_is_overdue(lab: Lab) -> Kept {
+    lab.put_one(Record { delay: Duration::from_secs(30), ..job() }).await;
+    lab.put_one(Record { delay: Duration::from_secs(40), ..job() }).await;
+    lab.pass(30);
+    assert_eq!(lab.store.queues().await?[0].overdue_s, 0.0);
+    lab.pass(12);
+    let found = &lab.store.queues().await?[0];
+    assert_eq!((found.overdue_s, found.oldest_pending_s), (12.0, 0.0));
+    lab.promote().await;
+    let found = &lab.store.queues().await?[0];
+    assert_eq!((found.overdue_s, found.counts.pending), (0.0, 2));
     Ok(())
 }
 

@@ -19,6 +19,8 @@ struct One {
     completed: i64,
     cancelled: i64,
     oldest: Option<Timestamp>,
+    /// The earliest time that scheduled jobs wait for.
+    soonest: Option<Timestamp>,
     paused: bool,
 }
 
@@ -33,9 +35,17 @@ impl Counted {
         one.oldest = oldest;
     }
 
-    /// Adds scheduled rows of one reason.
-    pub(in crate::store) fn scheduled(&mut self, queue: String, reason: i64, n: u64) {
-        let counts = &mut self.of(queue).counts;
+    /// Adds scheduled rows of one reason, and the earliest time that they wait for.
+    pub(in crate::store) fn scheduled(
+        &mut self,
+        queue: String,
+        reason: i64,
+        n: u64,
+        soonest: Option<Timestamp>,
+    ) {
+        let one = self.of(queue);
+        one.soonest = one.soonest.into_iter().chain(soonest).min();
+        let counts = &mut one.counts;
         match reason {
             1 => counts.failed += n,
             3 => counts.pending += n,
@@ -84,6 +94,7 @@ impl Counted {
                 ..one.counts
             },
             oldest_pending_s: age(one.oldest),
+            overdue_s: age(one.soonest),
             paused: one.paused,
         };
         self.0.into_iter().map(info).collect()

@@ -19,11 +19,11 @@ impl Db {
         for row in &rows {
             let (what, queue): (i32, String) = (get(row, "what")?, get(row, "queue")?);
             let code = i64::from(get::<i32>(row, "code")?);
-            // It stands beside what is pending, whose age is asked for.
+            // It stands beside what waits, whose age is asked for.
             now = get::<Option<Timestamp>>(row, "now")?.or(now);
             match what {
                 1 => all.pending(queue, many(row, "n")?, get(row, "oldest")?),
-                2 => all.scheduled(queue, code, many(row, "n")?),
+                2 => all.scheduled(queue, code, many(row, "n")?, get(row, "oldest")?),
                 3 => all.active(queue, many(row, "n")?),
                 5 => all.dead(queue, many(row, "n")?),
                 6 => all.event(queue, code, get(row, "n")?),

@@ -20,7 +20,8 @@ pub(super) fn queues(conn: &Connection, now: Timestamp) -> Result<Vec<QueueInfo>
         Ok(())
     })?;
     each(conn, "scheduled", |queue, row| {
-        all.scheduled(queue, row.get(1)?, row.get(2)?);
+        let soonest = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_us);
+        all.scheduled(queue, row.get(1)?, row.get(2)?, soonest);
         Ok(())
     })?;
     each(conn, "active", |queue, row| {

@@ -18,6 +18,7 @@ impl Model {
                 queue: name.clone(),
                 counts: Counts { stalled_total: queue.stalled_total, ..self.count(name) },
                 oldest_pending_s: self.oldest_pending_s(name),
+                overdue_s: self.overdue_s(name),
                 paused: queue.paused,
             })
             .collect()
@@ -49,14 +50,24 @@ impl Model {
     }
 
     fn oldest_pending_s(&self, queue: &Name) -> f64 {
+        self.age_s(queue, |place| match place {
+            Place::Ready { run_at } => Some(*run_at),
+            _ => None,
+        })
+    }
+
+    fn overdue_s(&self, queue: &Name) -> f64 {
+        self.age_s(queue, |place| match place {
+            Place::Scheduled { run_at, .. } => Some(*run_at),
+            _ => None,
+        })
+    }
+
+    /// How long ago the earliest of these times was.
+    fn age_s(&self, queue: &Name, time: impl Fn(&Place) -> Option<Timestamp>) -> f64 {
         let mine = self.jobs.values().filter(|job| job.record.queue == *queue);
-        let oldest: Option<Timestamp> = mine
-            .filter_map(|job| match job.place {
-                Place::Ready { run_at } => Some(run_at),
-                _ => None,
-            })
-            .min();
-        oldest.map_or(0.0, |since| self.now.since(since).as_millis() as f64 / 1000.0)
+        let earliest = mine.filter_map(|job| time(&job.place)).min();
+        earliest.map_or(0.0, |since| self.now.since(since).as_millis() as f64 / 1000.0)
     }
 
     /// What a person should look at: a word that each warning has, one for each.

@@ -5,7 +5,7 @@
 SELECT queue, count(*), min(run_at) FROM dutiful_ready GROUP BY queue
 
 -- :scheduled
-SELECT queue, reason, count(*) FROM dutiful_scheduled GROUP BY queue, reason
+SELECT queue, reason, count(*), min(run_at) FROM dutiful_scheduled GROUP BY queue, reason
 
 -- :active
 SELECT queue, count(*) FROM dutiful_lease GROUP BY queue
