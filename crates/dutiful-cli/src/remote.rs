@@ -59,8 +59,9 @@ struct Problem {
 }
 
 impl Remote {
-    /// Prepares to ask the server at this URL, with a token where it asks for one.
-    pub(crate) fn new(server: &str, token: Option<&str>) -> Result<Self, Failure> {
+    /// Prepares to ask the server at this URL, with a token where it asks for one. Over a network
+    /// in the clear that is sent only where the caller says so.
+    pub(crate) fn new(server: &str, token: Option<&str>, in_clear: bool) -> Result<Self, Failure> {
         let refused = |why: String| Failure::usage(format!("ask the server {server:?}: {why}"));
         let example = "write a URL such as http://127.0.0.1:7700";
         let mut base = Url::parse(server).map_err(|why| refused(format!("{why}; {example}")))?;
@@ -74,6 +75,11 @@ impl Remote {
         if !base.username().is_empty() || base.password().is_some() {
             let why = "it has a user or a password in it; give a token with --token instead";
             return Err(Failure::usage(format!("ask a server: {why}")));
+        }
+        if token.is_some() && base.scheme() == "http" && !is_loopback(&base) && !in_clear {
+            let why = "the token would be sent in the clear, for anybody on the way to read; use \
+                       https://, a tunnel to this machine, or --in-clear on a network that you trust";
+            return Err(refused(why.to_owned()));
         }
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
@@ -243,7 +249,7 @@ mod tests {
     use super::*;
 
     fn refused(server: &str) -> String {
-        format!("{:?}", Remote::new(server, None).expect_err(server))
+        format!("{:?}", Remote::new(server, None, false).expect_err(server))
     }
 
     #[test]
@@ -259,13 +265,26 @@ mod tests {
         }
         let secret = refused("http://ann:pass@x");
         assert!(secret.contains("--token") && !secret.contains("pass@"), "{secret}");
-        let token = format!("{:?}", Remote::new("http://x", Some("se\ncret")).unwrap_err());
+        let in_clear = Remote::new("http://jobs.example", Some("s3cret"), false).unwrap_err();
+        let in_clear = format!("{in_clear:?}");
+        assert!(in_clear.contains("in the clear") && !in_clear.contains("s3cret"), "{in_clear}");
+        for (server, token, in_clear) in [
+            ("http://jobs.example", Some("s3cret"), true),
+            ("http://jobs.example", None, false),
+            ("https://jobs.example", Some("s3cret"), false),
+            ("http://127.0.0.1:7700", Some("s3cret"), false),
+            ("http://[::1]:7700", Some("s3cret"), false),
+            ("http://localhost:7700", Some("s3cret"), false),
+        ] {
+            assert!(Remote::new(server, token, in_clear).is_ok(), "{server}");
+        }
+        let token = format!("{:?}", Remote::new("https://x", Some("se\ncret"), false).unwrap_err());
         assert!(token.contains("characters") && !token.contains("cret"), "{token}");
     }
 
     #[test]
     fn puts_paths_below_the_servers_own() {
-        let remote = Remote::new("https://jobs.example/dutiful", None).unwrap();
+        let remote = Remote::new("https://jobs.example/dutiful", None, false).unwrap();
         let url = remote.url(&["v1", "queues", "a/b?c", "pause"]).unwrap();
         assert_eq!(url.as_str(), "https://jobs.example/dutiful/v1/queues/a%2Fb%3Fc/pause");
         assert!(remote.url(&["v1", "queues", ".."]).is_err());
@@ -292,7 +311,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.unwrap();
             String::from_utf8_lossy(&asked[..n]).into_owned()
         });
-        let remote = Remote::new(&server, Some("s3cret")).unwrap();
+        let remote = Remote::new(&server, Some("s3cret"), false).unwrap();
         let got = remote.get(&["v1", "x"], &[("type", "a&b".to_owned())]).await;
         (served.await.unwrap(), got)
     }
@@ -327,7 +346,7 @@ mod tests {
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = format!("http://{}", socket.local_addr().unwrap());
         drop(socket);
-        let remote = Remote::new(&server, None).unwrap();
+        let remote = Remote::new(&server, None, false).unwrap();
         let error = remote.get::<serde_json::Value>(&["v1"], &[]).await.unwrap_err().to_string();
         assert!(error.contains("refused") && error.contains("`dutiful serve` runs"), "{error}");
     }

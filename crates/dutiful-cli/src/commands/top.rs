@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// The token that the server asks for (dutiful tokens create)
     #[arg(long, env = "DUTIFUL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Send the token over http:// to another machine, too
+    #[arg(long, requires = "server")]
+    in_clear: bool,
     /// How often to look
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = every)]
     every: Duration,
@@ -48,7 +51,7 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
         ));
     }
     let source = match &args.server {
-        Some(server) => Source::Server(Remote::new(server, args.token.as_deref())?),
+        Some(server) => Source::Server(Remote::new(server, args.token.as_deref(), args.in_clear)?),
         None => Source::store(&settings.store).await?,
     };
     top::run(source, args.every).await?;

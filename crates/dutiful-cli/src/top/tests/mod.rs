@@ -71,7 +71,7 @@ impl Site {
     async fn serve(&mut self) {
         let listening = Listening::on("127.0.0.1:0").await.unwrap();
         let server = format!("http://{}", listening.address());
-        self.source = Source::Server(Remote::new(&server, None).unwrap());
+        self.source = Source::Server(Remote::new(&server, None, false).unwrap());
         let (over, until_over) = oneshot::channel();
         let monitor = Arc::new(Monitor::new(Served::default()));
         let stop = async move {
