@@ -12,6 +12,9 @@ import { go } from "./router.js";
 import { useEffect, useState } from "./vendor/hooks.js";
 
 const PAGE = 50;
+/** How long one click goes on searching, and the look at the newest jobs. */
+const SEARCH_MS = 3000;
+const LOOK_MS = 500;
 const FIELDS = ["state", "queue", "type", "group", "tag", "correlation_id", "error", "since",
   "until", "live", "fingerprint"];
 
@@ -39,16 +42,30 @@ export function search(text) {
   return address(filter);
 }
 
+/** A page of jobs. The server searches for a moment only; a person means a while. */
+async function pageOf(filter, before, most) {
+  const until = Date.now() + most;
+  const jobs = [];
+  let next = before;
+  do {
+    const limit = PAGE - jobs.length;
+    const page = await get(`/v1/jobs${query({ ...filter, limit, before: next })}`);
+    jobs.push(...page.jobs);
+    next = page.next;
+  } while (next && jobs.length < PAGE && Date.now() < until);
+  return { jobs, next };
+}
+
 export function Jobs({ search: text }) {
   const filter = filterOf(text);
   const key = JSON.stringify(filter);
-  const [more, setMore] = useState({ jobs: [], next: undefined, looked: 0, busy: false });
+  const [more, setMore] = useState({ jobs: [], next: undefined, busy: false });
   const [chosen, choose] = useState(new Set());
   const extended = more.next !== undefined;
-  const first = usePoll(() => get(`/v1/jobs${query({ ...filter, limit: PAGE })}`), 5000, [key],
+  const first = usePoll(() => pageOf(filter, undefined, LOOK_MS), 5000, [key],
     { live: true, pause: extended || chosen.size > 0 });
   useEffect(() => {
-    setMore({ jobs: [], next: undefined, looked: 0, busy: false });
+    setMore({ jobs: [], next: undefined, busy: false });
     choose(new Set());
   }, [key]);
   const jobs = [...(first.data?.jobs || []), ...more.jobs];
@@ -56,15 +73,14 @@ export function Jobs({ search: text }) {
   const goOn = async () => {
     setMore({ ...more, busy: true });
     try {
-      const page = await get(`/v1/jobs${query({ ...filter, limit: PAGE, before: next })}`);
-      const looked = more.looked + (page.examined || 0);
-      setMore({ jobs: [...more.jobs, ...page.jobs], next: page.next, looked, busy: false });
+      const page = await pageOf(filter, next, SEARCH_MS);
+      setMore({ jobs: [...more.jobs, ...page.jobs], next: page.next, busy: false });
     } catch (error) {
       setMore({ ...more, busy: false, error });
     }
   };
   const refresh = () => {
-    setMore({ jobs: [], next: undefined, looked: 0, busy: false });
+    setMore({ jobs: [], next: undefined, busy: false });
     choose(new Set());
     first.reload();
   };
@@ -82,8 +98,7 @@ export function Jobs({ search: text }) {
         refresh=${refresh} stale=${extended || chosen.size > 0} />
       ${jobs.length > 0 && html`<${Table} jobs=${jobs} chosen=${chosen} choose=${choose} />`}
       ${jobs.length === 0 && !next && html`<${Nothing} filter=${filter} />`}
-      <${More} next=${next} found=${jobs.length} page=${first.data} more=${more}
-        goOn=${goOn} />`}<//>`;
+      <${More} next=${next} found=${jobs.length} more=${more} goOn=${goOn} />`}<//>`;
 }
 
 function Nothing({ filter }) {
@@ -254,12 +269,10 @@ function Row({ of, on, toggle }) {
 const waits = (job) => ["scheduled", "failed"].includes(job.state);
 const firstLine = (text) => text.split("\n", 1)[0].slice(0, 200);
 
-function More({ next, found, page, more, goOn }) {
+function More({ next, found, more, goOn }) {
   if (!next) return found > PAGE && html`<p class="note">${plural(found, "job")}, that is all.</p>`;
-  const looked = (page?.examined || 0) + more.looked;
   const short = found % PAGE !== 0 || found === 0;
-  const where = looked ? `Searched ${plural(looked, "job")}, found ${found}`
-    : `The search stopped at its limit, ${found} found so far`;
+  const where = `The search goes back through the jobs, ${found} found so far`;
   return html`
     <div class="more">
       ${more.error && html`<p class="wrong" role="alert"><${Text} of=${more.error.message} /></p>`}

@@ -202,6 +202,9 @@ pub struct Filter {
     pub before: Option<JobId>,
     /// At most so many (default 50, at most 1000).
     pub limit: Option<usize>,
+    /// Stop a long search after so long, and say where it goes on; else only [`EXAMINED_MAX`]
+    /// bounds it.
+    pub patience: Option<Duration>,
 }
 
 /// A page of jobs, newest first.

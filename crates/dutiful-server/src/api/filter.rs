@@ -1,5 +1,7 @@
 //! Which jobs are meant: the filter of lists and operations, and the pages that it finds.
 
+use std::time::Instant;
+
 use dutiful::{Client, Error, Filter, Name, State as JobState, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -91,6 +93,7 @@ impl Chosen {
         let limit = self.filter.limit.unwrap_or(PAGE_DEFAULT);
         let (mut jobs, mut filter) = (Vec::new(), self.filter.clone());
         filter.limit = Some(dutiful::PAGE_MAX);
+        let begun = Instant::now();
         for _ in 0..PAGES_MAX {
             let page = client.jobs(filter.clone()).await?;
             for job in page.jobs.into_iter().filter(|job| dead::died_of(job, wanted)) {
@@ -101,7 +104,7 @@ impl Chosen {
                 }
             }
             filter.before = page.next;
-            if page.next.is_none() {
+            if page.next.is_none() || filter.patience.is_some_and(|most| begun.elapsed() >= most) {
                 break;
             }
         }

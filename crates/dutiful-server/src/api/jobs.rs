@@ -22,6 +22,9 @@ use super::view::{FailureView, IdView, JobView, NameView, StateView};
 /// Jobs on a page when nobody says how many, and at most.
 pub(super) const PAGE_DEFAULT: usize = 50;
 const PAGE_MAX: usize = 200;
+/// A search that finds little ends after so long, and is gone on with by whoever asked: a page that
+/// is asked for again and again must not keep the store busy.
+const SEARCH_MAX: Duration = Duration::from_millis(30);
 /// Longest wait for a result.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Most ids in one change.
@@ -83,7 +86,8 @@ impl PageInput {
             until: self.until,
         };
         let mut chosen = filter.chosen()?;
-        chosen.filter = Filter { live: self.live, before, limit: Some(limit), ..chosen.filter };
+        let (limit, patience) = (Some(limit), Some(SEARCH_MAX));
+        chosen.filter = Filter { live: self.live, before, limit, patience, ..chosen.filter };
         Ok(chosen)
     }
 }
@@ -92,8 +96,8 @@ impl PageInput {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct JobPage {
     jobs: Vec<JobView>,
-    /// Where the next page begins. A page may be short, or empty, and have one: it examined many
-    /// rows.
+    /// Where the next page begins. A page may be short, or empty, and have one: it searched for a
+    /// while and found no more.
     #[schema(value_type = Option<String>, format = Uuid)]
     next: Option<JobId>,
 }

@@ -1,5 +1,7 @@
 //! `list` through the filters that look into records and errors, in pages that stay bounded.
 
+use std::time::Duration;
+
 use crate::harness::*;
 use dutiful::EXAMINED_MAX;
 
@@ -11,12 +13,35 @@ promises![
     filters_are_all_to_be_met,
     a_text_is_no_pattern,
     a_search_ends_after_so_many_rows_and_can_go_on,
+    a_search_ends_with_the_patience_and_can_go_on,
 ];
 
 async fn seen(lab: &Lab, filter: Filter) -> Vec<JobId> {
     let page = lab.store.list(filter).await.expect("the page is read");
     assert_eq!(page.next, None, "few jobs fit on one page");
     page.jobs.iter().map(|job| job.id).collect()
+}
+
+async fn a_search_ends_with_the_patience_and_can_go_on(lab: Lab) -> Kept {
+    let wanted = lab.put_one(Record { group: Some("rare".into()), ..job() }).await;
+    lab.put(2500).await;
+    let hurried =
+        Filter { group: Some("rare".into()), patience: Some(Duration::ZERO), ..Filter::default() };
+    let (mut found, mut before, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = lab.store.list(Filter { before, ..hurried.clone() }).await?;
+        found.extend(page.jobs.iter().map(|job| job.id));
+        pages += 1;
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, [wanted], "each page goes on where the one before ended");
+    assert!(pages > 2, "{pages} pages");
+    let patient = Filter { patience: Some(Duration::from_secs(3600)), ..hurried };
+    assert_eq!(seen(&lab, patient).await, [wanted]);
+    Ok(())
 }
 
 async fn filters_by_group_tag_and_correlation_id(lab: Lab) -> Kept {

@@ -159,6 +159,7 @@ impl Lockstep {
             error: look.error.map(|n| ERRORS[usize::from(n)].to_owned()),
             before: look.before.map(|n| self.jobs(&[n])[0]),
             limit: Some(look.limit),
+            patience: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! Which jobs a filter wants: first what the record decides, then what only the place does.
 
+use std::time::{Duration, Instant};
+
 use crate::clock::Timestamp;
 use crate::id::JobId;
-use crate::inspect::{Filter, JobInfo, PAGE_MAX};
+use crate::inspect::{EXAMINED_MAX, Filter, JobInfo, PAGE_MAX};
 use crate::job::State;
 
 /// Jobs on a page when nobody says how many.
@@ -11,6 +13,35 @@ const PAGE_DEFAULT: usize = 50;
 /// Returns how many jobs the page of a filter has at most.
 pub(in crate::store) fn limit(filter: &Filter) -> usize {
     filter.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
+}
+
+/// How long a search goes on: over so many rows, and for so long as whoever asks will wait.
+pub(in crate::store) struct Search {
+    begun: Instant,
+    patience: Option<Duration>,
+    examined: usize,
+}
+
+impl Search {
+    pub(in crate::store) fn of(filter: &Filter) -> Self {
+        Self { begun: Instant::now(), patience: filter.patience, examined: 0 }
+    }
+
+    /// Counts rows that were examined.
+    pub(in crate::store) fn examined(&mut self, rows: usize) {
+        self.examined += rows;
+    }
+
+    /// Returns how many more rows may be.
+    pub(in crate::store) fn left(&self) -> usize {
+        EXAMINED_MAX.saturating_sub(self.examined)
+    }
+
+    /// True when it has to end. The clock is looked at now and then only.
+    pub(in crate::store) fn is_over(&self) -> bool {
+        let is_late = |most| self.examined.is_multiple_of(50) && self.begun.elapsed() >= most;
+        self.left() == 0 || self.patience.is_some_and(is_late)
+    }
 }
 
 /// Returns the name of the statement in `list.sql` that walks the places of a filter.

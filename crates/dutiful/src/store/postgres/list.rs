@@ -11,9 +11,9 @@ use super::errors::Trouble;
 use super::rows::get;
 use super::wire::Line;
 use crate::id::JobId;
-use crate::inspect::{EXAMINED_MAX, Filter, Page};
+use crate::inspect::{Filter, Page};
 use crate::job::State;
-use crate::store::common::list::{self as wanted, Asked};
+use crate::store::common::list::{self as wanted, Asked, Search};
 use crate::store::common::stored::split_tags;
 
 /// Ids in one statement.
@@ -34,16 +34,16 @@ impl Db {
         let searches = wanted::asks_of_record(filter) || filter.error.is_some();
         let size = if searches { SLICE } else { limit.min(SLICE) };
         let mut page = Page { jobs: Vec::with_capacity(limit), next: None };
-        let (mut before, mut examined) = (wanted::before(filter), 0);
+        let (mut before, mut search) = (wanted::before(filter), Search::of(filter));
         loop {
-            let slice = self.slice(filter, before, size.min(EXAMINED_MAX - examined)).await?;
+            let slice = self.slice(filter, before, size.min(search.left())).await?;
             let Some((last, _)) = slice.ids.last().copied() else { return Ok(page) };
-            examined += slice.ids.len();
+            search.examined(slice.ids.len());
             if let Some(full) = self.fill(&mut page, limit, filter, &slice).await? {
                 page.next = (full != last || slice.more).then_some(full);
                 return Ok(page);
             }
-            if !slice.more || examined >= EXAMINED_MAX {
+            if !slice.more || search.is_over() {
                 page.next = slice.more.then_some(last);
                 return Ok(page);
             }

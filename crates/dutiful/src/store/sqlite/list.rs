@@ -8,8 +8,8 @@ use super::rows::{some_text, whole_id};
 use super::statements::prepare;
 use crate::clock::Timestamp;
 use crate::id::JobId;
-use crate::inspect::{EXAMINED_MAX, Filter, Page};
-use crate::store::common::list::{self as wanted, Asked};
+use crate::inspect::{Filter, Page};
+use crate::store::common::list::{self as wanted, Asked, Search};
 use crate::store::common::stored::split_tags;
 
 pub(super) fn list(conn: &Connection, filter: &Filter, now: Timestamp) -> Result<Page, Trouble> {
@@ -23,10 +23,10 @@ pub(super) fn list(conn: &Connection, filter: &Filter, now: Timestamp) -> Result
     }
     let mut rows = ids.raw_query();
     let mut record = RecordFilter::of(conn, filter)?;
-    let (mut page, mut examined) = (Page { jobs: Vec::new(), next: None }, 0);
+    let (mut page, mut search) = (Page { jobs: Vec::new(), next: None }, Search::of(filter));
     while let Some(row) = rows.next()? {
         let Some(id) = whole_id(row, 0)? else { continue };
-        examined += 1;
+        search.examined(1);
         if row.get::<_, bool>(1)?
             && record.fits(id)?
             && let Some(info) = look(conn, id, now, false)?
@@ -34,7 +34,7 @@ pub(super) fn list(conn: &Connection, filter: &Filter, now: Timestamp) -> Result
         {
             page.jobs.push(info);
         }
-        if page.jobs.len() == limit || examined == EXAMINED_MAX {
+        if page.jobs.len() == limit || search.is_over() {
             page.next = rows.next()?.map(|_| id);
             break;
         }
