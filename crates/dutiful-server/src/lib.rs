@@ -60,6 +60,7 @@ mod routes;
 mod rows;
 mod serve;
 mod shelf;
+mod shown;
 
 pub use access::password::hash_password;
 pub use access::tokens;

@@ -104,12 +104,21 @@ async fn readyz(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
-    let stats = site.look.stats(SCRAPE_MAX).await.ok();
-    let fleet = match stats.as_ref().zip(site.fleet.as_ref()) {
-        Some((stats, board)) => timeout(SCRAPE_MAX, whole_fleet(&site, stats, board)).await.ok(),
+    let Some(board) = &site.fleet else {
+        let stats = site.look.stats(SCRAPE_MAX).await.ok();
+        return page(&site, stats.as_deref(), None);
+    };
+    let stats = site.look.shown(SCRAPE_MAX).await.ok();
+    let fleet = match &stats {
+        Some(stats) => timeout(SCRAPE_MAX, whole_fleet(&site, stats, board)).await.ok().flatten(),
         None => None,
     };
-    match site.monitor.page(stats.as_deref(), fleet.flatten().as_ref()) {
+    // What is shown may be older: that the store answers is known from what the fleet did.
+    page(&site, stats.as_deref().filter(|_| fleet.is_some()), fleet.as_ref())
+}
+
+fn page(site: &Site, stats: Option<&Stats>, fleet: Option<&Registry>) -> Response {
+    match site.monitor.page(stats, fleet) {
         Ok(page) => answer(StatusCode::OK, OPEN_METRICS, page),
         Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be written."),
     }

@@ -87,8 +87,9 @@ fn parts(
     stopping: CancellationToken,
 ) -> Parts {
     let board = Board::new(client.clone(), options.alerts.clone());
-    tokio::spawn(Watch::new(board.clone(), options.notify.clone()).run(stopping.clone()));
     let look = Arc::new(Look::new(client));
+    let watch = Watch::new(board.clone(), look.clone(), options.notify.clone());
+    tokio::spawn(watch.run(stopping.clone()));
     let hosts = options.access.hosts.clone();
     let site = Site::new(look.clone(), board.clone(), options, stopping);
     let metrics = routes::metrics_of(monitor, look.clone(), board);

@@ -33,6 +33,7 @@ use self::judge::View;
 use self::rules::RuleSet;
 use self::sample::Ring;
 use crate::labels::Labels;
+use crate::look::Look;
 
 pub use self::evaluate::State;
 pub use self::options::AlertOptions;
@@ -101,7 +102,7 @@ pub async fn read(client: &Client, options: &AlertOptions) -> Result<Seen, Store
 
 /// Evaluates what can be told from a single look.
 async fn look(board: &Board, now: i64) -> Result<Vec<Record>, StoreError> {
-    let mut sample = board::in_time(watch::sample(board.client(), now)).await?;
+    let mut sample = board::in_time(watch::sample(&Look::new(board.client().clone()), now)).await?;
     sample.troubles.extend(watch::findings(board.client()).await);
     let mut ring = Ring::default();
     ring.push(sample, board.options.window_ms());

@@ -16,6 +16,7 @@ use super::judge::View;
 use super::options::ms;
 use super::sample::{Ring, Sample, Trouble};
 use super::tell::tell;
+use crate::look::Look;
 use crate::notify::NotifyTargets;
 use crate::shelf::{Item, Shelf};
 
@@ -39,6 +40,7 @@ const STALLED_MAX: usize = 1000;
 /// What one server remembers from look to look.
 pub(crate) struct Watch {
     board: Arc<Board>,
+    look: Arc<Look>,
     targets: NotifyTargets,
     holder: String,
     ring: Ring,
@@ -71,9 +73,10 @@ impl<T> Timed<T> {
 }
 
 impl Watch {
-    pub(crate) fn new(board: Arc<Board>, targets: NotifyTargets) -> Self {
+    pub(crate) fn new(board: Arc<Board>, look: Arc<Look>, targets: NotifyTargets) -> Self {
         Self {
             board,
+            look,
             targets,
             holder: format!("{:016x}", fastrand::u64(..)),
             ring: Ring::default(),
@@ -137,7 +140,7 @@ impl Watch {
             let findings = findings(self.board.client()).await;
             self.findings.set(findings);
         }
-        let mut sample = in_time(sample(self.board.client(), now)).await?;
+        let mut sample = in_time(sample(&self.look, now)).await?;
         sample.troubles.extend(self.findings.value.iter().cloned());
         Ok(sample)
     }
@@ -212,9 +215,10 @@ impl Watch {
 }
 
 /// Returns what the rules look at, without the doctor's findings.
-pub(super) async fn sample(client: &Client, now: i64) -> Result<Sample, StoreError> {
+pub(super) async fn sample(look: &Look, now: i64) -> Result<Sample, StoreError> {
+    let client = look.client();
     let asked = async {
-        let stats = client.stats().await?;
+        let stats = look.sampled().await?;
         let totals = client.totals().await?;
         let workers = client.workers().await?;
         let (state, limit) = (Some(JobState::Stalled), Some(STALLED_MAX));

@@ -177,6 +177,7 @@ pub(crate) async fn audited(
     let response = next.run(request).await;
     let written = lock(&slot.0).take();
     if let Some(open) = written {
+        site.see_anew();
         open.close(site.client(), response.status().as_u16()).await;
     }
     response

@@ -1,6 +1,8 @@
 //! Dead letters grouped by what they died of: thousands of jobs are seldom more than a few causes.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -14,12 +16,16 @@ use super::filter::FilterInput;
 use super::input::Query;
 use super::problem::Problem;
 use super::view::NameView;
+use crate::labels::lock;
+use crate::shown::Shown;
 
 /// Pages of dead jobs that are looked at, newest first: 20,000 jobs, or fewer with a filter, for
 /// which a page examines many and finds few. Where there are more, the answer says so.
 const PAGES_MAX: usize = 20;
 /// Most groups in an answer.
 const GROUPS_MAX: usize = 200;
+/// Most pairs of a queue and a type whose groups are remembered.
+const SHOWN_MAX: usize = 100;
 /// Most characters of a message that tell groups apart.
 const MESSAGE_MAX: usize = 200;
 
@@ -36,7 +42,7 @@ pub(crate) struct GroupsInput {
 }
 
 /// Dead jobs by cause, the most frequent first.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DeadGroups {
     /// The most frequent first.
     pub groups: Vec<DeadGroup>,
@@ -45,7 +51,7 @@ pub struct DeadGroups {
 }
 
 /// Dead jobs of one type with one cause.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DeadGroup {
     /// Stable: the same type, class and message without its numbers and names.
     pub fingerprint: String,
@@ -84,7 +90,7 @@ pub(super) async fn groups(
     let GroupsInput { queue, job_type } = asked;
     let state = Some(JobState::Dead);
     let dead = FilterInput { state, queue, job_type, ..FilterInput::default() };
-    let mut found = dead_groups(site.client(), dead.chosen()?.filter).await?;
+    let mut found = (*site.groups().of(site.client(), dead.chosen()?.filter).await?).clone();
     if !allowed.sees_all() {
         for group in &mut found.groups {
             hide(&site, group).await?;
@@ -103,6 +109,32 @@ async fn hide(site: &Site, group: &mut DeadGroup) -> Result<(), Problem> {
         });
     }
     Ok(())
+}
+
+/// The groups that somebody looked at, by queue and type: among very many dead jobs they take long
+/// to find.
+#[derive(Default)]
+pub(super) struct Groups(Mutex<HashMap<Which, Arc<Shown<DeadGroups>>>>);
+
+type Which = (Option<Name>, Option<Name>);
+
+impl Groups {
+    async fn of(&self, client: &Client, filter: Filter) -> Result<Arc<DeadGroups>, Error> {
+        let which = (filter.queue.clone(), filter.job_type.clone());
+        let shown = {
+            let mut all = lock(&self.0);
+            if all.len() >= SHOWN_MAX && !all.contains_key(&which) {
+                all.clear();
+            }
+            all.entry(which).or_insert_with(|| Arc::new(Shown::new(Duration::ZERO))).clone()
+        };
+        let client = client.clone();
+        shown.shown(async move { dead_groups(&client, filter).await }).await
+    }
+
+    pub(super) fn forget(&self) {
+        lock(&self.0).clear();
+    }
 }
 
 /// Groups the newest dead jobs that a filter leaves by what they died of.

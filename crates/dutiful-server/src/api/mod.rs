@@ -71,6 +71,7 @@ struct Inner {
     gate: Gate,
     redaction: Redaction,
     attempts: Attempts,
+    groups: dead::Groups,
     cards: Mutex<HashMap<WorkerId, Arc<WorkerCard>>>,
     /// Whose turn it is to number lines of a log.
     logging: tokio::sync::Mutex<()>,
@@ -96,6 +97,7 @@ impl Site {
             gate,
             redaction,
             attempts,
+            groups: dead::Groups::default(),
             cards,
             logging,
             looking,
@@ -130,6 +132,16 @@ impl Site {
             Problem::new(status, "store_unavailable", why)
         };
         self.0.look.shown(STATS_MAX).await.map_err(unavailable)
+    }
+
+    /// Somebody changed something, and will look at it.
+    fn see_anew(&self) {
+        self.0.look.forget();
+        self.0.groups.forget();
+    }
+
+    fn groups(&self) -> &dead::Groups {
+        &self.0.groups
     }
 
     /// All queues as they are now, or, where millions wait, as they were some seconds ago.

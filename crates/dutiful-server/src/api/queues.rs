@@ -69,9 +69,7 @@ pub(super) async fn pause(
     State(site): State<Site>,
     Queue(queue): Queue,
 ) -> Result<Json<Switched>, Problem> {
-    let changed = site.client().pause(queue.as_str()).await?;
-    site.0.look.forget();
-    Ok(Json(Switched { changed }))
+    Ok(Json(Switched { changed: site.client().pause(queue.as_str()).await? }))
 }
 
 /// Let claims from a queue go on.
@@ -82,9 +80,7 @@ pub(super) async fn resume(
     State(site): State<Site>,
     Queue(queue): Queue,
 ) -> Result<Json<Switched>, Problem> {
-    let changed = site.client().resume(queue.as_str()).await?;
-    site.0.look.forget();
-    Ok(Json(Switched { changed }))
+    Ok(Json(Switched { changed: site.client().resume(queue.as_str()).await? }))
 }
 
 /// How many jobs went.
@@ -105,9 +101,7 @@ pub(super) async fn clear(
     let client = site.client().clone();
     let cleared = tokio::spawn(async move { client.clear(queue.as_str()).await });
     let gone = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "clearing panicked");
-    let deleted = cleared.await.map_err(gone)??;
-    site.0.look.forget();
-    Ok(Json(Cleared { deleted }))
+    Ok(Json(Cleared { deleted: cleared.await.map_err(gone)?? }))
 }
 
 /// What waits to be worked now: due jobs, and for how long the oldest of them has been due.

@@ -14,7 +14,7 @@ use crate::store::common::totals::{self, Summed};
 
 impl Db {
     pub(super) async fn queues(&self) -> Result<Vec<QueueInfo>, Trouble> {
-        let rows = self.query(Line::Look, "queues", "all", &[&self.now()]).await?;
+        let rows = self.query(Line::Count, "queues", "all", &[&self.now()]).await?;
         let (mut all, mut now) = (Counted::default(), None);
         for row in &rows {
             let (what, queue): (i32, String) = (get(row, "what")?, get(row, "queue")?);

@@ -152,7 +152,7 @@ impl Db {
     async fn contents(&self, workers: &[WorkerInfo]) -> Result<[Finding; 3], Trouble> {
         let (silent, late) = (SILENT.as_secs() as i64, STALLED_MAX.as_secs() as i64);
         let now = self.now();
-        let rows = self.query(Line::Look, "doctor", "contents", &[&now, &silent, &late]).await?;
+        let rows = self.query(Line::Count, "doctor", "contents", &[&now, &silent, &late]).await?;
         let row = rows.first().ok_or(Trouble::Mistake("a look without an answer"))?;
         let now: Timestamp = get(row, "now")?;
         let oldest = get::<Option<Timestamp>>(row, "oldest")?.unwrap_or(now);

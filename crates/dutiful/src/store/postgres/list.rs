@@ -16,8 +16,9 @@ use crate::job::State;
 use crate::store::common::list::{self as wanted, Asked, Search};
 use crate::store::common::stored::split_tags;
 
-/// Ids in one statement.
+/// Ids in one statement, and in one of a search that may have to end soon.
 const SLICE: usize = 1000;
+const SLICE_HURRIED: usize = 250;
 
 /// The next ids of a walk.
 struct Slice {
@@ -32,7 +33,8 @@ impl Db {
         let limit = wanted::limit(filter);
         // Without a search the first slice is the page.
         let searches = wanted::asks_of_record(filter) || filter.error.is_some();
-        let size = if searches { SLICE } else { limit.min(SLICE) };
+        let slice = if filter.patience.is_some() { SLICE_HURRIED } else { SLICE };
+        let size = if searches { slice } else { limit.min(SLICE) };
         let mut page = Page { jobs: Vec::with_capacity(limit), next: None };
         let (mut before, mut search) = (wanted::before(filter), Search::of(filter));
         loop {

@@ -57,9 +57,11 @@ pub(super) enum Line {
     Copy = 7,
     /// Looks at where lanes begin, some of which read much; one after the other (floors.rs).
     Lanes = 8,
+    /// Counts of all live jobs, which take seconds where there are millions: no page waits for one.
+    Count = 9,
 }
 
-const LINES: usize = 9;
+const LINES: usize = 10;
 
 /// The thread and its connections.
 pub(super) struct Wire {

@@ -61,6 +61,8 @@ pub struct SqliteStore {
     writer: Writer,
     /// `None` in memory, where the one connection does everything.
     readers: Option<Readers>,
+    /// Counts all live jobs, which takes long where there are millions: no page waits for that.
+    counter: Option<Readers>,
     bell: Arc<Doorbell>,
     /// Canonical; `None` in memory.
     path: Option<PathBuf>,
@@ -121,17 +123,20 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         let no_thread = |error: std::io::Error| StoreError::Unavailable(error.to_string());
         let bell = Doorbell::new();
-        let mut readers = None;
+        let (mut readers, mut counter) = (None, None);
         let file = path.as_deref().map(open::Identity::of).transpose().map_err(no_thread)?;
         if let Some(path) = &path {
             let conns: Result<Vec<_>, _> = (0..READERS).map(|_| open::reader(path)).collect();
             readers = Some(Readers::start(conns?, &clock).map_err(no_thread)?);
+            let conns = vec![open::reader(path)?];
+            counter = Some(Readers::start(conns, &clock).map_err(no_thread)?);
             bell.watch(open::reader(path)?).map_err(no_thread)?;
         }
         Ok(Self {
             writer: Writer::start(conn, file.clone(), clock.clone(), bell.clone())
                 .map_err(no_thread)?,
             readers,
+            counter,
             bell,
             path,
             file,
@@ -170,9 +175,25 @@ impl SqliteStore {
     /// Looks, in one snapshot.
     fn read<T: Send + 'static>(
         &self,
+        look: impl FnMut(&Connection, Timestamp) -> Result<T, Trouble> + Send + 'static,
+    ) -> Reply<'_, T> {
+        self.read_by(self.readers.as_ref(), look)
+    }
+
+    /// Counts, in one snapshot.
+    fn count<T: Send + 'static>(
+        &self,
+        look: impl FnMut(&Connection, Timestamp) -> Result<T, Trouble> + Send + 'static,
+    ) -> Reply<'_, T> {
+        self.read_by(self.counter.as_ref(), look)
+    }
+
+    fn read_by<T: Send + 'static>(
+        &self,
+        readers: Option<&Readers>,
         mut look: impl FnMut(&Connection, Timestamp) -> Result<T, Trouble> + Send + 'static,
     ) -> Reply<'_, T> {
-        let asked = self.check_process().map(|()| match &self.readers {
+        let asked = self.check_process().map(|()| match readers {
             Some(readers) => readers.ask(look),
             None => self.writer.ask(1, move |txn| look(txn.conn, txn.now)),
         });
@@ -240,7 +261,7 @@ fn is_alive(pid: i32) -> bool {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         // Not waited for: the threads end when they have done what was asked.
-        if let Some(readers) = &self.readers {
+        for readers in [&self.readers, &self.counter].into_iter().flatten() {
             drop(readers.close());
         }
         drop(self.bell.close());
@@ -252,6 +273,7 @@ impl Drop for SqliteStore {
 async fn close(store: &SqliteStore) {
     let writer = store.writer.close();
     let mut readers = store.readers.as_ref().map(Readers::close).unwrap_or_default();
+    readers.extend(store.counter.as_ref().map(Readers::close).unwrap_or_default());
     readers.extend(store.bell.close());
     lock(&store.suspects).clear();
     let (to, closed) = oneshot::channel();

@@ -129,7 +129,7 @@ impl Store for SqliteStore {
     }
 
     fn queues(&self) -> Reply<'_, Vec<QueueInfo>> {
-        self.read(count::queues)
+        self.count(count::queues)
     }
 
     fn totals(&self) -> Reply<'_, Vec<TypeTotals>> {
@@ -137,7 +137,7 @@ impl Store for SqliteStore {
     }
 
     fn stats(&self) -> Reply<'_, Stats> {
-        self.read(count::stats)
+        self.count(count::stats)
     }
 
     fn workers(&self) -> Reply<'_, Vec<WorkerInfo>> {
