@@ -69,7 +69,7 @@ pub use listen::{ListenError, Listening};
 pub use monitor::{Monitor, STUCK_AFTER, Served};
 pub use notify::{
     EmailSettings, Hidden, NOTIFY_QUEUE, NOTIFY_SLOTS, NotifySettings, NotifySeverity,
-    NotifyTargetError, NotifyTargets, RunCommand, with_notifications,
+    NotifyTargetError, NotifyTargets, RunCommand, try_notifications, with_notifications,
 };
 pub use options::{AccessOptions, Options, ProxyOptions};
 pub use serve::{OWN_QUEUE, router, with_operations};

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use dutiful_server::alerts::{
     self, AcknowledgeError, Alert, AlertOptions, Alerts, Severity, State,
 };
+use dutiful_server::try_notifications;
 use serde::Serialize;
 
 use crate::deed;
 use crate::failure::{Answer, Failure};
-use crate::output;
 use crate::settings::Settings;
+use crate::{handlers, notify, output};
 
 /// The exit code when something critical fires.
 const CRITICAL: u8 = 2;
@@ -46,6 +47,13 @@ Example:
         /// The alert, as `dutiful alerts` names it
         id: String,
     },
+    /// Tell every [[alerts.notify]] of dutiful.toml that this is a test
+    #[command(after_help = "\
+Each is told at once from here, whatever it wants to hear of. Exit code 1 when one could not be.
+
+Example:
+  dutiful alerts test")]
+    Test,
 }
 
 #[derive(Serialize)]
@@ -60,10 +68,13 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     let options = settings.config.alerts.options();
     let options = options
         .map_err(|why| Failure::usage(format!("read {}: {why}", settings.config_file.display())))?;
+    if matches!(args.command, Some(Command::Test)) {
+        return test(&settings).await;
+    }
     let client = settings.existing().await?;
     let code = match args.command {
-        None => show(&client, &options, settings.json).await?,
         Some(Command::Ack { id }) => acknowledge(&client, &options, &id, settings.json).await?,
+        _ => show(&client, &options, settings.json).await?,
     };
     client.close().await?;
     Ok(code)
@@ -106,6 +117,46 @@ async fn acknowledge(
         (false, _) => output::line(format!("{id} is acknowledged"))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Tested {
+    target: String,
+    told: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Tests {
+    targets: Vec<Tested>,
+}
+
+async fn test(settings: &Settings) -> Answer {
+    let keeper = handlers::keeper()?;
+    let targets = notify::targets(settings, &keeper)?;
+    let went = try_notifications(&targets).await;
+    keeper.stop();
+    if went.is_empty() {
+        let file = settings.config_file.display();
+        let sentence = format!("tell anybody: {file} has no [[alerts.notify]]; add one");
+        return Err(Failure::usage(sentence));
+    }
+    let targets = went.into_iter().map(|(target, sent)| {
+        let error = sent.err().map(|error| error.failure().message.clone());
+        Tested { target, told: error.is_none(), error }
+    });
+    let tests = Tests { targets: targets.collect() };
+    let all = tests.targets.iter().all(|one| one.told);
+    if settings.json {
+        output::json(&tests)?;
+    } else {
+        for one in &tests.targets {
+            let went = one.error.as_ref().map_or("told".to_owned(), |why| format!("failed: {why}"));
+            output::line(format!("{}: {}", output::plain(&one.target), output::plain(&went)))?;
+        }
+    }
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn refused(error: AcknowledgeError) -> Failure {

@@ -53,6 +53,22 @@ fn shows_what_a_server_found() {
 }
 
 #[test]
+fn a_test_is_told_to_everybody_who_would_be() {
+    let place = Place::with(
+        "[[alerts.notify]]\nname = \"good\"\ncommand = [\"sh\", \"-c\", \"cat > told\"]\n\
+         [[alerts.notify]]\nname = \"bad\"\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n",
+    );
+    let ran = place.run(&["alerts", "test"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("good: told\n") && ran.stdout.contains("exit 3"), "{ran:?}");
+    assert!(place.read("told").unwrap().contains("This is a test"));
+    let ran = place.run(&["alerts", "test", "--json"]).one_json_line();
+    assert_eq!(ran["targets"][0], json!({ "target": "good", "told": true }));
+    assert!(place.read("dutiful.db").is_none(), "no store is needed");
+    Place::new().fails(2, &["alerts", "test"], "no [[alerts.notify]]");
+}
+
+#[test]
 fn says_what_is_wrong_with_the_settings_of_alerts() {
     for (config, says) in [
         ("[alerts.rules.depth]\nthreshold = -1\n", "the threshold -1 of depth is not from 0"),

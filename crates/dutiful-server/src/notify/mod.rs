@@ -27,6 +27,8 @@ pub use self::target::{NotifyTargetError, NotifyTargets, RunCommand};
 pub const NOTIFY_QUEUE: &str = "dutiful.notify";
 /// How many are sent at once: a target that does not answer holds up one of them.
 pub const NOTIFY_SLOTS: usize = 4;
+/// How long news waits for those before it.
+const ORDER_WAIT: Duration = Duration::from_secs(2);
 /// What the ids of notifications are made from, beside what they tell.
 const ID_OF: &str = "dutiful:notify:";
 
@@ -143,8 +145,27 @@ pub fn with_notifications<A: Send + Sync + 'static>(
     worker: Worker<A>,
     targets: NotifyTargets,
 ) -> Worker<A> {
-    let send = move |job: Notify, cx: Context<A>| send(targets.clone(), job, cx.id());
+    let send = move |job: Notify, cx: Context<A>| {
+        let (targets, client, id) = (targets.clone(), cx.client().clone(), cx.id());
+        async move {
+            wait_for_the_beginning(&client, &job).await?;
+            send(targets, job, id).await
+        }
+    };
     worker.job(send).queue(NOTIFY_QUEUE, NOTIFY_SLOTS)
+}
+
+/// That an alert is over is told after that it fires: nobody shall be left with the wrong news last.
+async fn wait_for_the_beginning(client: &Client, job: &Notify) -> dutiful::Result<()> {
+    let Notification { event: Event::Resolved, alert, .. } = &job.notification else {
+        return Ok(());
+    };
+    let firing = client.job(id_of(Event::Firing, alert, &job.target)).await?;
+    if firing.is_some_and(|firing| !firing.state.is_final()) {
+        let waits = HandlerError::msg("that it fires is not told yet").with_class("order");
+        return Err(HandlerError::snooze(ORDER_WAIT, waits));
+    }
+    Ok(())
 }
 
 async fn send(targets: NotifyTargets, job: Notify, id: JobId) -> dutiful::Result<()> {
@@ -153,6 +174,30 @@ async fn send(targets: NotifyTargets, job: Notify, id: JobId) -> dutiful::Result
         return Err(HandlerError::discard(HandlerError::msg(gone).with_class("no_target")));
     };
     target.send(&job.notification, id).await
+}
+
+/// Tells each target that this is a test, whatever it wants to hear of, and returns what became of
+/// it, by the names of the targets.
+pub async fn try_notifications(targets: &NotifyTargets) -> Vec<(String, dutiful::Result<()>)> {
+    let now = dutiful::Clock::machine().now().to_string();
+    let alert = Notice {
+        id: "test".into(),
+        rule: "test".into(),
+        severity: NotifySeverity::Warning,
+        state: "firing".into(),
+        queue: None,
+        since: now,
+        value: 0.0,
+        threshold: 0.0,
+        summary: "This is a test: nothing is wrong".into(),
+        advice: "Nothing is to be done; alerts will come this way".into(),
+        acknowledged: None,
+    };
+    let what = Notification { event: Event::Firing, alert, server: targets.server().to_owned() };
+    let sent = targets
+        .all()
+        .map(|target| async { (target.name().to_owned(), target.send(&what, JobId::new()).await) });
+    futures_util::future::join_all(sent).await
 }
 
 impl fmt::Display for Event {

@@ -99,6 +99,10 @@ impl NotifyTargets {
         self.0.targets.iter().filter(|one| one.wants(alert)).map(|one| one.name.as_str())
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Target> {
+        self.0.targets.iter()
+    }
+
     pub(super) fn named(&self, name: &str) -> Option<&Target> {
         self.0.targets.iter().find(|one| one.name == name)
     }
@@ -127,6 +131,10 @@ impl Target {
             queues: given.queues.iter().cloned().collect(),
             way: way(given, env, run)?,
         })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// What is about the whole store is for those who watch all queues.

@@ -320,6 +320,40 @@ async fn a_target_that_fails_is_tried_again_and_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn that_it_is_over_is_told_last() {
+    let (url, mut told) = receiver(&[503]).await;
+    let targets = targets(json!([{ "name": "ops", "url": url }])).unwrap();
+    let site = Site::new(&targets).await;
+    notify(&site.client, &targets, Event::Firing, &notice()).await.unwrap();
+    site.in_state(State::Failed, 1).await;
+    let resolved = Notice { state: "resolved".into(), ..notice() };
+    notify(&site.client, &targets, Event::Resolved, &resolved).await.unwrap();
+    site.in_state(State::Completed, 2).await;
+    for event in ["firing", "firing", "resolved"] {
+        let body: Value = serde_json::from_str(&next(&mut told).await.body).unwrap();
+        assert_eq!(body["event"], event);
+    }
+}
+
+#[tokio::test]
+async fn a_test_is_told_to_all_and_says_how_it_went() {
+    let (good, mut told) = receiver(&[]).await;
+    let (bad, _) = receiver(&[500]).await;
+    let targets = targets(json!([
+        { "name": "ops", "url": good, "severity": "critical", "queues": ["mail"] },
+        { "name": "chat", "slack": bad },
+    ]))
+    .unwrap();
+    let went = try_notifications(&targets).await;
+    assert_eq!((went[0].0.as_str(), went[0].1.is_ok()), ("ops", true));
+    assert_eq!(went[1].0, "chat");
+    let why = went[1].1.as_ref().unwrap_err().failure().message.clone();
+    assert!(why.contains("500"), "{why}");
+    let body: Value = serde_json::from_str(&next(&mut told).await.body).unwrap();
+    assert_eq!(body["alert"]["summary"], "This is a test: nothing is wrong");
+}
+
+#[tokio::test]
 async fn what_is_for_a_target_that_is_gone_is_given_up() {
     let (url, _asked) = receiver(&[]).await;
     let before = targets(json!([{ "name": "old", "url": url }])).unwrap();
