@@ -19,6 +19,13 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 /// Requests that at least must have been made of each store.
 const REQUESTS_MIN: u64 = 1500;
 
+/// So many times as many requests, for a long run by hand.
+const TIMES: &str = "DUTIFUL_TEST_CONTRACT_TIMES";
+
+fn times() -> u32 {
+    std::env::var(TIMES).map_or(1, |text| text.parse().expect("it is a number"))
+}
+
 /// Returns the folder in which Python finds schemathesis.
 fn tool() -> PathBuf {
     let folder = std::env::var_os("DUTIFUL_TEST_SCHEMATHESIS");
@@ -52,7 +59,7 @@ async fn ask(url: &str, scopes: &[&str], examples: u32) -> String {
             // One that never ends, and one that may be asked to wait for a minute.
             .args(["--exclude-path", "/v1/events", "--exclude-path", "/v1/jobs/{id}/result"])
             .args(["--suppress-health-check", "all", "--request-timeout", "40"])
-            .args(["--max-examples", &examples.to_string(), "--seed", "7", "--no-color"])
+            .args(["--max-examples", &(examples * times()).to_string(), "--seed", "7", "--no-color"])
             .args(["--header", &format!("Authorization: Bearer {token}")])
             .env("PYTHONPATH", folder)
             .output()
