@@ -53,7 +53,10 @@ async fn ask(url: &str, scopes: &[&str], examples: u32) -> String {
     ));
     let folder = tool();
     let asked = tokio::task::spawn_blocking(move || {
+        // It remembers what it found in the folder where it runs.
+        let place = tempfile::tempdir().unwrap();
         std::process::Command::new("python3")
+            .current_dir(place.path())
             .arg(folder.join("bin/schemathesis"))
             .args(["run", &format!("http://{address}/openapi.json"), "--checks", CHECKS])
             // One that never ends, and one that may be asked to wait for a minute.
