@@ -38,13 +38,13 @@ impl Look {
         in_time(within, self.stats.shown(ask(self.client.clone()))).await
     }
 
-    /// The same for who looks again and again by itself.
+    /// The same for who looks again and again by itself: others are shown what it saw.
     pub(crate) async fn sampled(&self) -> Result<Arc<Stats>, Error> {
         if self.is_slow() {
             let shown = self.shown(SHOWN_MAX).await;
             return shown.map_err(|why| StoreError::Unavailable(why).into());
         }
-        Ok(Arc::new(self.client.stats().await?))
+        self.stats.anew(self.client.stats()).await
     }
 
     /// True while looks are slow: then queues are shown as the last one saw them.

@@ -55,6 +55,14 @@ impl<T: Send + Sync + 'static> Shown<T> {
         self.good_or(good, ask).await
     }
 
+    /// Asks, whoever asked before: for who looks now and then by itself, and has others see it.
+    pub(crate) async fn anew<E>(
+        &self,
+        ask: impl Future<Output = Result<T, E>>,
+    ) -> Result<Arc<T>, E> {
+        keep(&self.last, ask).await
+    }
+
     /// Returns the answer, which is some seconds old where it is slow.
     pub(crate) async fn shown<E: Send + 'static>(
         &self,
