@@ -44,6 +44,19 @@ pub struct Report {
     pub lost: u64,
 }
 
+/// Several workers of a process together.
+impl std::ops::AddAssign for Report {
+    fn add_assign(&mut self, other: Self) {
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.dead += other.dead;
+        self.snoozed += other.snoozed;
+        self.released += other.released;
+        self.cancelled += other.cancelled;
+        self.lost += other.lost;
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) completed: AtomicU64,
