@@ -97,6 +97,7 @@ impl Breakers {
     /// Returns the breaker of a target, the same for all who name it.
     pub(super) fn of(&self, target: &str) -> Arc<Breaker> {
         let mut by_target = lock(&self.by_target);
+        forget_unused(&mut by_target);
         if let Some(breaker) = by_target.get(target) {
             return breaker.clone();
         }
@@ -110,7 +111,9 @@ impl Breakers {
     pub(crate) fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("dutiful_push");
         let states: Family<Labels<1>, Gauge> = Family::default();
-        for breaker in lock(&self.by_target).values() {
+        let mut by_target = lock(&self.by_target);
+        forget_unused(&mut by_target);
+        for breaker in by_target.values() {
             let value = match breaker.state() {
                 BreakerState::Closed => 0,
                 BreakerState::HalfOpen => 1,
@@ -122,6 +125,12 @@ impl Breakers {
         registry.register("breaker", help, states);
         registry
     }
+}
+
+/// Targets come and go with handlers that are registered while a server runs, and no more are
+/// remembered than somebody has.
+fn forget_unused(by_target: &mut BTreeMap<Arc<str>, Arc<Breaker>>) {
+    by_target.retain(|_, breaker| Arc::strong_count(breaker) > 1);
 }
 
 impl Breaker {
@@ -270,6 +279,20 @@ mod tests {
         fn told(&self) -> Vec<BreakerState> {
             self.told.lock().unwrap().clone()
         }
+    }
+
+    #[test]
+    fn remembers_a_target_for_as_long_as_somebody_has_it() {
+        let lab = Lab::opened();
+        let breakers = Breakers::new(lab.breaker.settings.clone());
+        let one = breakers.of("one");
+        (0..3).for_each(|_| one.admit(lab.now).ok().unwrap().settle(false, lab.now));
+        assert_eq!(breakers.of("one").state(), BreakerState::Open, "the same for all who name it");
+        for gone in 0..100 {
+            breakers.of(&gone.to_string());
+        }
+        breakers.registry();
+        assert_eq!(lock(&breakers.by_target).len(), 1);
     }
 
     #[test]
