@@ -46,6 +46,7 @@ mod connection;
 mod counts;
 mod fleet;
 mod gauges;
+mod handlers;
 mod health;
 mod history;
 mod labels;
@@ -65,6 +66,7 @@ mod shown;
 pub use access::password::hash_password;
 pub use access::tokens;
 pub use api::dead::{DeadGroup, DeadGroups, dead_groups, died_of};
+pub use handlers::{HandlerOptions, Registered, registered};
 pub use listen::{ListenError, Listening};
 pub use monitor::{Monitor, STUCK_AFTER, Served};
 pub use notify::{

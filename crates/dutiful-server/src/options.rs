@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dutiful::Clock;
 
 use crate::alerts::AlertOptions;
+use crate::handlers::HandlerOptions;
 use crate::notify::NotifyTargets;
 
 /// What a server is told beside its client. Without anything said, everything is open to whoever
@@ -25,6 +26,8 @@ pub struct Options {
     pub clock: Clock,
     /// How alerts are looked after.
     pub alerts: AlertOptions,
+    /// What goes for push handlers that are registered over HTTP.
+    pub handlers: HandlerOptions,
 }
 
 /// Who may do what.

@@ -50,7 +50,8 @@ pub fn with_operations<A: Send + Sync + 'static>(worker: Worker<A>) -> Worker<A>
 /// lives is for itself to say.
 ///
 /// Call it in a tokio runtime. What is recorded over time and watched for alerts is looked after
-/// until the router is dropped; the chores of the store are for a worker, see [`with_operations`].
+/// until the router is dropped; the chores of the store are for a worker, see [`with_operations`],
+/// and push handlers that are registered here run where [`crate::registered`] does.
 pub fn router(client: Client, options: Options) -> Router {
     let stopping = CancellationToken::new();
     let recorder = Recorder::new(client.clone(), options.clock.clone());

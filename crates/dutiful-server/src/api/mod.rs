@@ -12,6 +12,7 @@ mod fence;
 mod filter;
 mod finish;
 mod guard;
+mod handlers;
 mod history;
 mod input;
 mod jobs;
@@ -45,6 +46,7 @@ use utoipa_axum::routes;
 use self::attempts::Attempts;
 use crate::access::Gate;
 use crate::alerts::Board;
+use crate::handlers::HandlerOptions;
 use crate::labels::lock;
 use crate::look::Look;
 use crate::options::Options;
@@ -70,6 +72,7 @@ struct Inner {
     board: Arc<Board>,
     gate: Gate,
     redaction: Redaction,
+    handlers: HandlerOptions,
     attempts: Attempts,
     groups: dead::Groups,
     cards: Mutex<HashMap<WorkerId, Arc<WorkerCard>>>,
@@ -96,6 +99,7 @@ impl Site {
             board,
             gate,
             redaction,
+            handlers: options.handlers,
             attempts,
             groups: dead::Groups::default(),
             cards,
@@ -115,6 +119,10 @@ impl Site {
 
     fn redaction(&self) -> &Redaction {
         &self.0.redaction
+    }
+
+    fn handlers(&self) -> &HandlerOptions {
+        &self.0.handlers
     }
 
     fn store(&self) -> &Arc<dyn Store> {
@@ -240,6 +248,8 @@ pub(crate) fn routes(site: Site) -> (Router, OpenApi) {
         .routes(routes!(session::show, session::begin, session::end))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(handlers::list))
+        .routes(routes!(handlers::show, handlers::set, handlers::strike))
         .routes(routes!(audit::list))
         .routes(routes!(history::history))
         .routes(routes!(alerts::list))

@@ -126,7 +126,8 @@ pub(super) fn check(host: &str, ip: IpAddr, allow_private: bool) -> Result<(), R
         Reach::Private if allow_private => Ok(()),
         Reach::Private => Err(Refused(format!(
             "{whose} is an address of this machine or of a private network; \
-             say allow_private = true if the handler is meant to call there"
+             say allow_private = true if the handler is meant to call there, or \
+             private_handlers = true in [serve] if it is one that was registered over HTTP"
         ))),
         Reach::Never => Err(Refused(format!(
             "{whose} is a link-local, reserved or metadata address and is never called"

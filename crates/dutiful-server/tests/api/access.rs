@@ -45,7 +45,8 @@ async fn routes(site: &Site) -> Vec<(String, String)> {
     let api = site.get("/openapi.json").await.json();
     let mut all = vec![("GET".to_owned(), "/metrics".to_owned())];
     for (path, methods) in api["paths"].as_object().unwrap() {
-        let path = path.replace("{queue}", "default").replace("{fence}", "x");
+        let path =
+            path.replace("{queue}", "default").replace("{fence}", "x").replace("{type}", "t");
         let path = path.replace("{id}", "0197a8f4-0000-7000-8000-000000000000");
         assert!(!path.contains('{'), "{path}: what to put there?");
         for method in methods.as_object().unwrap().keys() {

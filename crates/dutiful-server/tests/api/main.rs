@@ -8,12 +8,14 @@ mod care;
 mod describe;
 mod enqueue;
 mod guard;
+mod handlers;
 mod history;
 mod metrics;
 mod nested;
 mod operate;
 mod operations;
 mod people;
+mod registered;
 mod work;
 
 use std::sync::Arc;
