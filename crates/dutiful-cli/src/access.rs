@@ -26,6 +26,9 @@ pub(crate) struct ServeConfig {
     /// Hosts that are answered for, beside loopback addresses.
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
+    /// Whether handlers that are registered over HTTP may call this machine and private networks.
+    #[serde(default)]
+    pub(crate) private_handlers: bool,
     /// A proxy that says who people are.
     pub(crate) proxy: Option<ProxyConfig>,
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dutiful::{Client, Context, HandlerError, Name, Retention, Retry, TypeDefaults, Worker};
+use dutiful::{
+    Client, Context, HandlerError, Name, Observer, Retention, Retry, TypeDefaults, Worker,
+};
 use dutiful_server::Served;
 use dutiful_server::push::{Push, Target};
 use serde_json::value::RawValue;
@@ -25,7 +27,7 @@ const SNOOZE_DEFAULT: Duration = Duration::from_secs(60);
 const PROGRESS: &str = "dutiful: progress ";
 
 /// What the flags of a command say of its worker; what is `None` stands in dutiful.toml.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) slots: Option<usize>,
     pub(crate) grace: Option<Duration>,
@@ -149,11 +151,8 @@ pub(crate) fn worker(
     queues: &BTreeMap<String, QueueConfig>,
     keeper: &Keeper,
 ) -> Worker<()> {
-    let config = &settings.config.worker;
-    let host = rustix::system::uname();
-    let name = format!("{}:{}", host.nodename().to_string_lossy(), std::process::id());
     let log = Arc::new(Log::default());
-    let mut worker = Worker::new(client, ()).name(name).observer(log.clone());
+    let mut worker = bare(client, wishes, settings, &log, "");
     for handler in handlers {
         let Handler { defaults, retry, runs } = handler;
         let (keeper, log) = (keeper.clone(), log.clone());
@@ -168,6 +167,40 @@ pub(crate) fn worker(
         let slots = queue.slots.unwrap_or(SLOTS_DEFAULT);
         worker = worker.queue_weighted(name, slots, queue.weight.unwrap_or(1));
     }
+    worker
+}
+
+/// Returns what makes the workers of handlers that are registered over HTTP: they are as the worker
+/// of dutiful.toml is, but for queues and handlers.
+pub(crate) fn registered(
+    client: &Client,
+    wishes: &Wishes,
+    settings: &Settings,
+    observer: Arc<dyn Observer>,
+) -> impl Fn() -> Worker<()> + Send + Sync + 'static {
+    let (client, wishes, settings) = (client.clone(), wishes.clone(), settings.clone());
+    move || {
+        let log = Arc::new(Log::default());
+        let worker = bare(&client, &wishes, &settings, &log, " (registered)");
+        worker.observer(observer.clone()).middleware(move |cx, next| {
+            log.begun(&cx);
+            next.run()
+        })
+    }
+}
+
+/// Returns a worker without queues and handlers.
+fn bare(
+    client: &Client,
+    wishes: &Wishes,
+    settings: &Settings,
+    log: &Arc<Log>,
+    suffix: &str,
+) -> Worker<()> {
+    let config = &settings.config.worker;
+    let host = rustix::system::uname();
+    let name = format!("{}:{}{suffix}", host.nodename().to_string_lossy(), std::process::id());
+    let mut worker = Worker::new(client, ()).name(name).observer(log.clone());
     if config.order == Order::Strict {
         worker = worker.strict_order();
     }

@@ -1,13 +1,16 @@
 //! Handlers behind URLs: from dutiful.toml to a target, and what people are told of targets.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use dutiful_server::HandlerOptions;
 use dutiful_server::push::{
     BreakerChange, BreakerState, Push, Secret, Target, TargetError, TargetSettings,
 };
 
 use crate::config::HandlerConfig;
 use crate::output;
+use crate::settings::Settings;
 
 /// Largest file of certificates, in bytes.
 const CA_BYTES_MAX: u64 = 1024 * 1024;
@@ -27,6 +30,16 @@ fn sentence(change: &BreakerChange) -> String {
         BreakerState::HalfOpen => format!("{target} is tried with one job"),
         BreakerState::Closed => format!("{target} answers again; its jobs go on"),
     }
+}
+
+/// Says what goes for handlers that are registered over HTTP: what dutiful.toml declares wins.
+pub(crate) fn registrations(options: &mut HandlerOptions, settings: &Settings, push: &Arc<Push>) {
+    let config = &settings.config;
+    options.private = config.serve.private_handlers;
+    options.declared = config.handlers.keys().cloned().collect();
+    let slots = config.queues.iter().filter_map(|(name, one)| Some((name.clone(), one.slots?)));
+    options.slots = slots.collect();
+    options.push = push.clone();
 }
 
 /// Checks the URL of a handler and what belongs to it.

@@ -2,11 +2,13 @@
 //! dutiful.toml declares.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dutiful::Client;
 use dutiful_server::tokens::{self, NewToken};
 use dutiful_server::{NOTIFY_QUEUE, NOTIFY_SLOTS};
+use tokio::sync::oneshot;
 
 use crate::failure::{Answer, Failure};
 use crate::handlers::{self, Wishes};
@@ -31,7 +33,8 @@ Examples:
 The dashboard is at http://127.0.0.1:7700, the API below /v1, its description at /openapi.json, and
 /healthz, /readyz and /metrics answer as they do for a worker. Without a setting the store is the file
 dutiful.db here. Handlers of dutiful.toml run in this process; `dutiful work --help` says how they are
-declared. Workers of other languages claim their jobs over HTTP.
+declared. Others are registered while it runs: PUT /v1/handlers/TYPE with {\"url\": \"https://…\"}.
+Workers of other languages claim their jobs over HTTP.
 
 Without credentials everything is open, so only loopback addresses are listened on and asked for.
 A token (`dutiful tokens create`), a password (`dutiful password`), a proxy that says who people are
@@ -54,13 +57,14 @@ pub(crate) struct Args {
 /// Serves until a signal comes.
 pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     want_files();
-    let push = pushing::push();
+    let push = Arc::new(pushing::push());
     let checked = handlers::handlers(&settings, &push)?;
     let queues = handlers::queues(&[], &settings)?;
     let config = &settings.config.worker;
     let mut options = access::options(&settings, args.auth)?;
     let keeper = handlers::keeper()?;
     options.notify = notify::targets(&settings, &keeper)?;
+    pushing::registrations(&mut options.handlers, &settings, &push);
     let asked = args.listen.as_deref().filter(|address| !address.is_empty());
     let address = asked.or(settings.config.serve.listen.as_deref()).or(config.listen.as_deref());
     let address = address.unwrap_or(LISTEN_DEFAULT);
@@ -76,8 +80,16 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
     }
     let wishes = Wishes { grace: args.grace, ..Wishes::default() };
     let worker = handlers::worker(&client, &wishes, &settings, checked, &queues, &keeper);
-    let worker = dutiful_server::with_operations(worker.observer(observer));
+    let worker = dutiful_server::with_operations(worker.observer(observer.clone()));
     let worker = dutiful_server::with_notifications(worker, options.notify.clone());
+    let make = handlers::registered(&client, &wishes, &settings, observer);
+    let registered = dutiful_server::registered(&client, &options.handlers, make)
+        .beside(worker.handle())
+        .on_trouble(|sentence| output::note(output::plain(sentence)));
+    let (over, until_over) = oneshot::channel::<()>();
+    let registered = tokio::spawn(registered.run_until(async {
+        let _ = until_over.await;
+    }));
     let answering = listening.answer_all(&client, options);
     answering.monitor.watch(worker.handle());
     answering.monitor.watch_push(&push);
@@ -90,12 +102,17 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Answer {
         ));
         dutiful::shutdown_signal().await;
         output::note("stopping: running jobs may end within the grace; a second signal kills them");
+        // Both stop at once, so that one grace goes for both.
+        drop(over);
     };
     let report = worker.run_until(answering.monitor.working_until(told)).await;
+    // A panic in there was reported where it happened, and the end goes on.
+    let beside = registered.await.unwrap_or_default();
     answering.end().await;
     quiet.abort();
     keeper.stop();
-    let report = report?;
+    let mut report = report?;
+    report += beside;
     client.close().await?;
     if settings.json {
         output::json(&report)?;
