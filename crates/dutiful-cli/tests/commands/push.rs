@@ -157,6 +157,78 @@ fn refuses_what_cannot_be_meant_before_anything_starts() {
     }
 }
 
+/// Asks the server whose log is `log`; returns all that it answers.
+fn ask(place: &Place, method: &str, path: &str, body: &str) -> String {
+    let address = || {
+        let log = place.read("log")?;
+        Some(log.split("listening on http://").nth(1)?.split_once(' ')?.0.to_owned())
+    };
+    until("the server listens", || address().is_some());
+    let mut stream = std::net::TcpStream::connect(address().unwrap()).unwrap();
+    let length = body.len();
+    let head = "Host: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    let ask = format!("{method} {path} HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n{body}");
+    stream.write_all(ask.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn serve_runs_what_is_registered_over_http_and_again_after_a_restart() {
+    let service = Service::answering(&[DONE]);
+    let place = Place::with(
+        "[serve]\nprivate_handlers = true\n[queues.mail]\nslots = 2\n\
+         [handlers.own]\ncommand = [\"true\"]\n",
+    );
+    let body = json!({ "url": format!("http://127.0.0.1:{}/hidden", service.port),
+        "secrets": [SECRET], "queue": "mail", "max_attempts": 7 });
+    let server = place.start_logged(&["serve", "--json", "--listen", "127.0.0.1:0"], "log");
+    let own = ask(&place, "PUT", "/v1/handlers/own", &body.to_string());
+    assert!(own.starts_with("HTTP/1.1 409 ") && own.contains("the file wins"), "{own}");
+    let made = ask(&place, "PUT", "/v1/handlers/t", &body.to_string());
+    assert!(made.starts_with("HTTP/1.1 201 "), "{made}");
+    let id = place.enqueue(&["t", "{\"n\":1}"]);
+    until("the job is completed", || place.show(&id)["state"] == "completed");
+    let job = place.show(&id);
+    assert_eq!((&job["queue"], &job["max_attempts"]), (&json!("mail"), &json!(7)), "{job}");
+    assert_eq!(job["result"], json!({ "ok": 42 }));
+    let request = &service.seen()[0];
+    assert!(request.starts_with("post /hidden http/1.1\r\n"), "{request}");
+    assert!(request.contains("\r\nwebhook-signature: v1,"), "{request}");
+    let page = ask(&place, "GET", "/metrics", "");
+    let row = format!("dutiful_push_breaker{{target=\"http://127.0.0.1:{}\"}} 0\n", service.port);
+    let counted = "dutiful_jobs_completed_total{queue=\"mail\",type=\"t\"} 1\n";
+    assert!(page.contains(&row) && page.contains(counted), "{page}");
+    let workers = place.json(&["workers", "list"])["workers"].as_array().unwrap().clone();
+    let one = workers.iter().find(|one| one["name"].as_str().unwrap().ends_with(" (registered)"));
+    assert_eq!(one.unwrap()["queues"], json!({ "mail": 2 }), "{workers:?}");
+    server.signal("TERM");
+    let ran = server.end();
+    assert_eq!((ran.code, &ran.one_json_line()["completed"]), (Some(0), &json!(1)), "{ran:?}");
+    let log = place.read("log").unwrap();
+    assert!(!log.contains("hidden") && !log.contains("MfKQ"), "{log}");
+
+    let id = place.enqueue(&["t"]);
+    // Without the operator's word it does not run, and the log says why.
+    place.write("dutiful.toml", "");
+    let server = place.start_logged(&["serve", "--listen", "127.0.0.1:0"], "log");
+    let log = || place.read("log").unwrap();
+    until("it is told", || {
+        log().contains("the handler of t that is registered over HTTP does not")
+    });
+    let refused = ask(&place, "PUT", "/v1/handlers/t", &body.to_string());
+    assert!(refused.contains("private_handlers = true in [serve]"), "{refused}");
+    server.signal("TERM");
+    assert_eq!(server.end().code, Some(0));
+    assert_eq!(place.show(&id)["state"], "pending");
+    place.write("dutiful.toml", "[serve]\nprivate_handlers = true\n");
+    let server = place.start_logged(&["serve", "--listen", "127.0.0.1:0"], "log");
+    until("the job is completed", || place.show(&id)["state"] == "completed");
+    server.signal("TERM");
+    assert_eq!(server.end().code, Some(0));
+}
+
 #[test]
 fn serve_sends_jobs_too_and_shows_the_breaker() {
     let service = Service::answering(&[DONE]);
@@ -164,13 +236,7 @@ fn serve_sends_jobs_too_and_shows_the_breaker() {
     let id = place.enqueue(&["t"]);
     let server = place.start_logged(&["serve", "--listen", "127.0.0.1:0"], "log");
     until("the job is completed", || place.show(&id)["state"] == "completed");
-    let log = place.read("log").unwrap();
-    let address = log.split("http://").nth(1).unwrap().split(' ').next().unwrap();
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    let ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(ask.as_bytes()).unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).unwrap();
+    let page = ask(&place, "GET", "/metrics", "");
     let row = format!("dutiful_push_breaker{{target=\"http://127.0.0.1:{}\"}} 0\n", service.port);
     assert!(page.contains(&row), "{page}");
     server.signal("TERM");
