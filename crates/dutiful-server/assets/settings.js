@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { count } from "./format.js";
+import { Handlers } from "./handlers.js";
 import { usePoll } from "./live.js";
 import { Head, html, Icon, Loaded, State, Text } from "./parts.js";
 import { may, useSession } from "./session.js";
@@ -13,7 +14,7 @@ export function Settings() {
   return html`
     <${Head} title="Settings" />
     <${Loaded} of=${info}>${(data) => html`<${Facts} of=${data} />`}<//>
-    ${may("admin") && html`<${Tokens} />`}
+    ${may("admin") && html`<${Tokens} /><${Handlers} />`}
     <section class="card" aria-labelledby="doctor"><div class="card-head">
       <h2 id="doctor">Doctor</h2>
       <button type="button" onClick=${doctor.reload}>Look again</button></div>

@@ -126,7 +126,9 @@ async function looking(browser, server, id, pictures) {
       expect(await able.count() === 0, `${path} has ${await able.allTextContents()}`);
     }
     await visit(page, "/settings");
-    expect(await page.getByRole("heading", { name: "Tokens" }).count() === 0, "tokens are shown");
+    for (const name of ["Tokens", "Push handlers"]) {
+      expect(await page.getByRole("heading", { name }).count() === 0, `${name} are shown`);
+    }
   });
   await check("a request of it that is made anyway is refused", async () => {
     expect(await asked(page, "POST", `/v1/jobs/${id}/retry`) === 403, "not 403");
@@ -206,6 +208,20 @@ async function giving(browser, server, pictures) {
     await page.getByRole("row", { name: /deploy <b>bot<\/b>/ }).waitFor();
     expect(!(await page.content()).includes(token), "it is shown again");
     await fits(page);
+  });
+  await check("handlers that are registered over HTTP are listed without what is secret", async () => {
+    const secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
+    const url = "https://shop.example/hidden-path";
+    await server.call("PUT", "/v1/handlers/send_sms", { url, secrets, queue: "mail" });
+    await visit(page, "/settings");
+    const row = page.getByRole("row", { name: /send_sms/ });
+    await row.getByText("https://shop.example:443").waitFor();
+    await row.getByRole("link", { name: "mail" }).waitFor();
+    await row.getByRole("cell", { name: "1", exact: true }).waitFor();
+    const shown = await page.content();
+    expect(!shown.includes("hidden-path") && !shown.includes("MfKQ"), "a secret is shown");
+    await pictures(page, "handlers");
+    await server.call("DELETE", "/v1/handlers/send_sms");
   });
   await check("a token is revoked after a question, and refused from then on", async () => {
     await page.getByRole("button", { name: "Revoke the token deploy <b>bot</b>" }).click();
