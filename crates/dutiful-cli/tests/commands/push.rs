@@ -196,10 +196,12 @@ fn serve_runs_what_is_registered_over_http_and_again_after_a_restart() {
     let request = &service.seen()[0];
     assert!(request.starts_with("post /hidden http/1.1\r\n"), "{request}");
     assert!(request.contains("\r\nwebhook-signature: v1,"), "{request}");
-    let page = ask(&place, "GET", "/metrics", "");
     let row = format!("dutiful_push_breaker{{target=\"http://127.0.0.1:{}\"}} 0\n", service.port);
     let counted = "dutiful_jobs_completed_total{queue=\"mail\",type=\"t\"} 1\n";
-    assert!(page.contains(&row) && page.contains(counted), "{page}");
+    until("it is counted", || {
+        let page = ask(&place, "GET", "/metrics", "");
+        page.contains(&row) && page.contains(counted)
+    });
     let workers = place.json(&["workers", "list"])["workers"].as_array().unwrap().clone();
     let one = workers.iter().find(|one| one["name"].as_str().unwrap().ends_with(" (registered)"));
     assert_eq!(one.unwrap()["queues"], json!({ "mail": 2 }), "{workers:?}");

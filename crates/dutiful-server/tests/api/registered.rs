@@ -157,9 +157,12 @@ async fn a_job_is_sent_signed_and_with_the_settings_that_were_registered() {
             "{job}"
         );
         until_state(&site, &id, "completed").await;
-        // Without secrets in a change those that are there go on signing.
+        // Without secrets in a change those that are there go on signing. A change that comes soon
+        // after another is taken up a while later, and answered then: the worker before does not
+        // serve the queue that this job goes to.
         register(&site, "t", json!({ "url": service.url() })).await;
         let id = site.job(json!({ "type": "t", "payload": { "n": 1 } })).await;
+        assert_eq!(site.show(&id).await["queue"], "default");
         until_state(&site, &id, "completed").await;
         let seen = service.seen();
         assert_eq!(seen.len(), 2, "{seen:?}");
@@ -356,6 +359,27 @@ async fn one_that_cannot_run_here_is_told_once_and_holds_up_no_other() {
     running.end().await;
     site.close().await;
     allowing.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_cannot_start_is_told_of() {
+    let (options, told) = (private(), Arc::<Mutex<Vec<String>>>::default());
+    let site = Site::file_told(options.clone()).await;
+    let (client, heard) = (site.client.clone(), told.clone());
+    let make = move || Worker::new(&client, ()).lease(Duration::ZERO);
+    let running = registered(&site.client, &options.handlers, make)
+        .on_trouble(move |sentence| heard.lock().unwrap().push(sentence.to_owned()));
+    let (over, until_over) = oneshot::channel::<()>();
+    let running = tokio::spawn(running.run_until(async {
+        let _ = until_over.await;
+    }));
+    register(&site, "t", json!({ "url": "https://a.example/" })).await;
+    until(async || (!told.lock().unwrap().is_empty()).then_some(())).await;
+    let sentence = told.lock().unwrap()[0].clone();
+    assert!(sentence.contains("do not run") && sentence.contains("a lease of 0"), "{sentence}");
+    drop(over);
+    assert_eq!(running.await.unwrap(), Report::default());
+    site.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
