@@ -3,7 +3,7 @@
 //!
 //! A worker's handlers are fixed when it starts. So when a registration changes, another worker
 //! starts with all that is registered, and the one before is told to stop in order: it claims
-//! nothing more, and what it runs may end within its grace.
+//! nothing more, and what it runs may end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,6 +20,10 @@ use crate::shelf::Item;
 
 /// How often it is looked what is registered, and how often another worker starts at most.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// What a worker runs that another takes the place of may take so long to end: longer than any
+/// request. The worker's own grace counts when the process stops.
+const LEAVING_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Returns a worker without queues and handlers of its own.
 type Make = Box<dyn Fn() -> Worker<()> + Send + Sync>;
@@ -88,7 +92,7 @@ struct Crew {
     /// The one that runs what is registered now.
     current: Option<(WorkerHandle, Task)>,
     /// Those that were told to stop.
-    leaving: Vec<Task>,
+    leaving: Vec<(WorkerHandle, Task)>,
     /// What was seen last, and what of it `current` runs: types with their versions.
     seen: BTreeMap<String, i64>,
     runs: BTreeMap<String, i64>,
@@ -259,14 +263,14 @@ impl Crew {
     /// with what their circuit breakers know, are never gone in between.
     fn replace(&mut self, next: Option<(WorkerHandle, Task)>, runs: BTreeMap<String, i64>) {
         if let Some((handle, task)) = std::mem::replace(&mut self.current, next) {
-            handle.stop();
-            self.leaving.push(task);
+            handle.stop_within(LEAVING_MAX);
+            self.leaving.push((handle, task));
         }
         (self.runs, self.since) = (runs, Some(Instant::now()));
     }
 
     async fn forget_the_gone(&mut self) {
-        for task in self.leaving.extract_if(.., |task| task.is_finished()) {
+        for (_, task) in self.leaving.extract_if(.., |(_, task)| task.is_finished()) {
             if let Ok(Ok(report)) = task.await {
                 self.report += report;
             }
@@ -276,7 +280,8 @@ impl Crew {
     /// Tells all to stop and waits for them.
     async fn end(mut self) -> Report {
         self.replace(None, BTreeMap::new());
-        for task in std::mem::take(&mut self.leaving) {
+        self.leaving.iter().for_each(|(handle, _)| handle.stop());
+        for (_, task) in std::mem::take(&mut self.leaving) {
             if let Ok(Ok(report)) = task.await {
                 self.report += report;
             }
@@ -287,9 +292,7 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        if let Some((handle, _)) = &self.current {
-            handle.stop();
-        }
+        self.current.iter().chain(&self.leaving).for_each(|(handle, _)| handle.stop());
     }
 }
 

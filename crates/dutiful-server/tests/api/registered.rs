@@ -24,6 +24,9 @@ use crate::{PATIENCE, Site, file, postgres, until};
 
 const KEYS: [&str; 2] = ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "C2FVsBQIhrscChlQIMV+b5sSYspob7oD"];
 
+/// The grace of the workers; what runs on after a change is not bound by it.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// A request, as a service saw it.
 #[derive(Clone, Debug)]
 struct Seen {
@@ -86,7 +89,8 @@ impl Running {
 
     fn beside(site: &Site, options: &Options, name: &'static str, beside: WorkerHandle) -> Self {
         let client = site.client.clone();
-        let make = move || Worker::new(&client, ()).name(name).lease(Duration::from_secs(3));
+        let make =
+            move || Worker::new(&client, ()).name(name).lease(Duration::from_secs(3)).grace(GRACE);
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = told.clone();
         let registered = registered(&site.client, &options.handlers, make)
@@ -209,6 +213,7 @@ async fn a_change_sends_new_jobs_elsewhere_while_a_running_one_ends_where_it_is(
         until_state(&site, &id, "completed").await;
     }
     assert_eq!(old.seen().len(), sent_to_old, "the old one gets nothing more");
+    tokio::time::sleep(GRACE * 3).await;
     assert_eq!(site.show(&ids[0]).await["state"], "active", "what runs there goes on");
     old.answers.add_permits(sent_to_old);
     for id in &ids {

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::lock;
-use super::settings::SLOTS_MAX;
+use super::settings::{GRACE_MAX, SLOTS_MAX};
 use crate::error::Error;
 use crate::id::Name;
 
@@ -21,6 +23,8 @@ pub struct WorkerHandle(Arc<Control>);
 pub(super) struct Control {
     /// No more claims, and then the end.
     pub(super) stop: CancellationToken,
+    /// By when.
+    end_by: Mutex<EndBy>,
     quiet: AtomicBool,
     /// Slots by queue that the claimer has not yet taken note of.
     slots: Mutex<HashMap<Name, usize>>,
@@ -28,9 +32,29 @@ pub(super) struct Control {
     pub(super) changed: Notify,
 }
 
+/// When it was told to stop.
+#[derive(Debug, Default)]
+struct EndBy {
+    /// Within its own grace: since when.
+    told: Option<Instant>,
+    /// By this time.
+    by: Option<Instant>,
+}
+
 impl WorkerHandle {
     /// Tells the worker to stop in order: no more claims, finish or release, flush.
     pub fn stop(&self) {
+        lock(&self.0.end_by).told.get_or_insert_with(Instant::now);
+        self.0.stop.cancel();
+    }
+
+    /// The same with another grace than its own, from now on, of 30 days at most. Of several times
+    /// that it was told the earliest counts, also if it is told while it stops.
+    pub fn stop_within(&self, grace: Duration) {
+        let by = Instant::now() + grace.min(GRACE_MAX);
+        let mut end = lock(&self.0.end_by);
+        end.by = Some(end.by.map_or(by, |before| before.min(by)));
+        drop(end);
         self.0.stop.cancel();
     }
 
@@ -78,6 +102,13 @@ impl WorkerHandle {
 }
 
 impl Control {
+    /// By when what runs has to end, with this grace; `None` where nobody said since when.
+    pub(super) fn end_by(&self, grace: Duration) -> Option<Instant> {
+        let end = lock(&self.end_by);
+        let own = end.told.map(|told| told + grace);
+        own.into_iter().chain(end.by).min()
+    }
+
     fn set_quiet(&self, quiet: bool) {
         self.quiet.store(quiet, Ordering::SeqCst);
         self.changed.notify_one();

@@ -20,7 +20,7 @@ const POLL_MIN: Duration = Duration::from_millis(1);
 /// A longer poll is none.
 const POLL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest time to finish after the stop.
-const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Longest leadership without renewal.
 const LEADER_MAX: Duration = Duration::from_secs(10);
 

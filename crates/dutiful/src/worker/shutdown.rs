@@ -73,23 +73,24 @@ fn in_order(engine: Arc<Engine>, parts: Parts, grace: Duration) -> impl Future<O
     let over = OverAtDrop(engine);
     async move {
         let engine = &over.0;
-        let deadline = Instant::now() + grace;
-        let Parts { mut claimer, mut flusher, beats } = parts;
+        let begun = Instant::now();
+        // Whoever told it to stop may tell it to hurry.
+        let deadline = || engine.control.end_by(grace).unwrap_or(begun + grace);
+        let Parts { claimer, mut flusher, beats } = parts;
         release_all_buffered(engine, false);
         // A claim that is under way is waited for: what it brings is ours and must be given back.
-        if timeout_at(deadline, &mut claimer).await.is_err() {
-            claimer.abort();
-        }
+        wait_until(deadline, || claimer.is_finished()).await;
+        claimer.abort();
         release_all_buffered(engine, false);
         // A slot is given back when its end was handed over, so none of them is missed.
         wait_until(deadline, || engine.running() == 0).await;
         engine.closed.store(true, Ordering::SeqCst);
         release_running(engine);
         release_all_buffered(engine, true);
-        let last = deadline + FLUSH_WAITS;
+        let last = || deadline() + FLUSH_WAITS;
         wait_until(last, || engine.running() == 0 && engine.unwritten() == 0).await;
         engine.over.cancel();
-        let by = (Instant::now() + FLUSH_WAITS).min(last + LEAVE_WAITS);
+        let by = (Instant::now() + FLUSH_WAITS).min(last() + LEAVE_WAITS);
         if timeout_at(by, &mut flusher).await.is_err() {
             flusher.abort();
         }
@@ -101,8 +102,8 @@ fn in_order(engine: Arc<Engine>, parts: Parts, grace: Duration) -> impl Future<O
     }
 }
 
-async fn wait_until(deadline: Instant, mut done: impl FnMut() -> bool) {
-    while !done() && Instant::now() < deadline {
+async fn wait_until(deadline: impl Fn() -> Instant, mut done: impl FnMut() -> bool) {
+    while !done() && Instant::now() < deadline() {
         tokio::time::sleep(LOOK).await;
     }
 }

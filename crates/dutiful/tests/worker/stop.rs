@@ -11,6 +11,7 @@ use crate::watch::*;
 promises![
     what_runs_may_finish_within_the_grace_and_nothing_new_begins,
     what_outlasts_the_grace_is_given_back_uncharged,
+    who_told_it_to_stop_may_tell_it_to_hurry,
     a_blocking_handler_that_does_not_listen_is_left_behind,
     what_was_claimed_ahead_is_given_back_too,
     a_worker_ends_when_its_future_resolves,
@@ -65,6 +66,24 @@ async fn what_outlasts_the_grace_is_given_back_uncharged(client: Client) -> Kept
         assert_eq!((seen.failures, seen.crashes), (0, 0), "not charged");
         assert_eq!(seen.attempts[0].outcome, AttemptOutcome::Released);
     }
+    Ok(())
+}
+
+async fn who_told_it_to_stop_may_tell_it_to_hurry(client: Client) -> Kept {
+    client.enqueue_all((0..3).map(|n| Task { n })).await?;
+    let (watch, gate) = (Watch::new(), Arc::new(Semaphore::new(0)));
+    let worker = Worker::new(&client, gate).job(wait_at_gate).observer(watch.clone());
+    let worker = worker.grace(Duration::from_millis(50));
+    let handle = worker.handle();
+    let stop = async {
+        watch.hears("started", 3).await;
+        handle.stop_within(Duration::from_secs(3600));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(watch.count("released"), 0, "its own grace does not count");
+        handle.stop();
+    };
+    let (done, ()) = tokio::join!(soon("its end", worker.run()), stop);
+    assert_eq!(done?.released, 3);
     Ok(())
 }
 
