@@ -226,8 +226,8 @@ pub struct QueueInfo {
     pub counts: Counts,
     /// Age of the oldest pending job in seconds.
     pub oldest_pending_s: f64,
-    /// How long ago, in seconds, the time of a scheduled or failed job came that waits for it still:
-    /// where somebody leads it is a fraction of one. 0 where none is late.
+    /// How long ago, in seconds, the time of a scheduled or failed job came that waits for it
+    /// still: where somebody leads it is a fraction of one. 0 where none is late.
     pub overdue_s: f64,
     /// True while no claims are allowed.
     pub paused: bool,

@@ -45,7 +45,11 @@ const GLUE: [(&str, &str); 3] = [
 ];
 
 /// Files that measure how long their own steps take, each with its reason.
-const STOPWATCHES: [(&str, &str); 5] = [
+const STOPWATCHES: [(&str, &str); 6] = [
+    (
+        "crates/dutiful/src/store/common/list.rs",
+        "how long a search has gone on, for who asked for no longer one",
+    ),
     (
         "crates/dutiful/src/store/sqlite/wal.rs",
         "how long ago the log was looked at: a span of one thread, as in turns.rs",

@@ -155,7 +155,7 @@ pub fn with_notifications<A: Send + Sync + 'static>(
     worker.job(send).queue(NOTIFY_QUEUE, NOTIFY_SLOTS)
 }
 
-/// That an alert is over is told after that it fires: nobody shall be left with the wrong news last.
+/// That an alert is over is told after that it fires: nobody is left with the wrong news last.
 async fn wait_for_the_beginning(client: &Client, job: &Notify) -> dutiful::Result<()> {
     let Notification { event: Event::Resolved, alert, .. } = &job.notification else {
         return Ok(());
