@@ -12,12 +12,13 @@ use crate::clock::Timestamp;
 use crate::enqueue::{Enqueue, EnqueueAll, Middleware, NewJob, Outgoing, inherit};
 use crate::error::{Error, InvalidJob, StoreError};
 use crate::id::{JobId, Name};
-use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats, TypeTotals};
+use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats, Vitals};
 use crate::job::{Job, Record, TypeDefaults};
 use crate::known::Known;
 use crate::result::Awaiting;
 use crate::store::{Change, EnqueueOutcome, Enqueued, Facts, Migrated, Store};
 use crate::telemetry::{self, Event, Observers};
+use crate::totals::TypeTotals;
 
 /// Jobs in one call to the store.
 const CHUNK: usize = 1000;
@@ -301,6 +302,14 @@ impl Client {
     /// [`Error::Store`].
     pub async fn totals(&self) -> Result<Vec<TypeTotals>, Error> {
         self.call(self.inner.store.totals()).await
+    }
+
+    /// Returns numbers of the store's own health, for metrics: cheap, however many jobs there are.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn vitals(&self) -> Result<Vitals, Error> {
+        self.call(self.inner.store.vitals()).await
     }
 
     /// Brings the schema to a version (`None`: the newest).

@@ -10,7 +10,6 @@ use serde_json::value::RawValue;
 use crate::clock::Timestamp;
 use crate::id::{JobId, Name, WorkerId};
 use crate::job::{Delivery, State};
-use crate::store::tally::{BOUNDS_MS, BUCKETS};
 use crate::store::{DeadReason, Failure};
 
 /// Most jobs on one page.
@@ -279,99 +278,6 @@ pub struct Stats {
     pub warnings: Vec<String>,
 }
 
-/// What was counted of the jobs of one type in one queue since the store was made, by all processes
-/// together. Counts only grow; jobs that left the record stay counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TypeTotals {
-    /// The queue.
-    pub queue: Name,
-    /// The type.
-    #[serde(rename = "type")]
-    pub job_type: Name,
-    /// Jobs stored.
-    pub enqueued: u64,
-    /// Attempts that succeeded; at-most-once jobs count when they are claimed.
-    pub completed: u64,
-    /// Attempts that failed, the last one of a dead job among them.
-    pub failed: u64,
-    /// Jobs that died.
-    pub dead: u64,
-    /// Jobs that were stopped.
-    pub cancelled: u64,
-    /// Attempts that asked for a later run.
-    pub snoozed: u64,
-    /// Attempts that were given back.
-    pub released: u64,
-    /// Leases that ran out.
-    pub stalled: u64,
-    /// How long attempts ran that completed or failed.
-    pub ran: Spread,
-    /// How long their jobs had been due before they began.
-    pub waited: Spread,
-}
-
-impl TypeTotals {
-    /// Returns the totals of a type of which nothing was counted.
-    pub fn none(queue: Name, job_type: Name) -> Self {
-        Self {
-            queue,
-            job_type,
-            enqueued: 0,
-            completed: 0,
-            failed: 0,
-            dead: 0,
-            cancelled: 0,
-            snoozed: 0,
-            released: 0,
-            stalled: 0,
-            ran: Spread::default(),
-            waited: Spread::default(),
-        }
-    }
-
-    /// Adds those of another queue or type.
-    pub fn add(&mut self, other: &Self) {
-        self.enqueued += other.enqueued;
-        self.completed += other.completed;
-        self.failed += other.failed;
-        self.dead += other.dead;
-        self.cancelled += other.cancelled;
-        self.snoozed += other.snoozed;
-        self.released += other.released;
-        self.stalled += other.stalled;
-        self.ran.merge(&other.ran);
-        self.waited.merge(&other.waited);
-    }
-}
-
-/// Upper bounds of the buckets of a [`Spread`], in ms; one more bucket holds what is slower.
-pub const SPREAD_MS: [u64; BUCKETS - 1] = BOUNDS_MS;
-
-/// How durations are spread: how many fell into each bucket, and their sum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Spread {
-    /// How many were no longer than each of [`SPREAD_MS`] (and longer than the one before); the
-    /// last of these are all that were slower.
-    pub buckets: [u64; BUCKETS],
-    /// Their sum.
-    pub sum: Duration,
-}
-
-impl Spread {
-    /// Returns how many there are.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-
-    /// Adds the durations of another.
-    pub fn merge(&mut self, other: &Self) {
-        self.sum = self.sum.saturating_add(other.sum);
-        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
-            *mine = mine.saturating_add(theirs);
-        }
-    }
-}
-
 /// A worker, as it registered itself and was last heard of.
 #[derive(Clone, Debug, Serialize)]
 pub struct WorkerInfo {
@@ -421,6 +327,25 @@ impl WorkerState {
             Self::Stopped => "stopped",
         }
     }
+}
+
+/// Numbers of a store's own health, cheap to read. What is not known is `None`: not every store has
+/// all of them, and on a server it depends on what our role may see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Vitals {
+    /// Rows that were deleted or changed and not vacuumed yet, over the store's tables.
+    pub dead_rows: Option<u64>,
+    /// How long the oldest snapshot or transaction is held that keeps them there, in seconds; 0
+    /// while there is none.
+    pub snapshot_age_s: Option<f64>,
+    /// Bytes of the write-ahead log: those that a recovery would replay (Postgres), or the size of
+    /// its file (SQLite).
+    pub wal_bytes: Option<u64>,
+    /// How long the connection that listens for rings needed lately to answer (Postgres), or how
+    /// far apart the last two looks for commits of others were (SQLite), in seconds. Known to
+    /// processes that wait for jobs or results.
+    pub doorbell_lag_s: Option<f64>,
 }
 
 /// One thing that a look at a store's health found.

@@ -74,6 +74,7 @@ mod retry;
 pub mod store;
 mod telemetry;
 pub mod testing;
+mod totals;
 mod within;
 mod worker;
 
@@ -87,7 +88,7 @@ pub use id::{Fence, JobId, NAME_BYTES_MAX, Name, WorkerId};
 pub use inspect::{
     AttemptInfo, AttemptOutcome, Backup, Counts, EXAMINED_MAX, Filter, Finding, JobInfo, JobResult,
     LOG_ATTEMPTS_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LogLine, PAGE_MAX, Page, Progress,
-    QueueInfo, Restored, SPREAD_MS, Spread, Stats, TypeTotals, Verdict, WorkerInfo, WorkerState,
+    QueueInfo, Restored, Stats, Verdict, Vitals, WorkerInfo, WorkerState,
 };
 pub use job::{
     ATTEMPTS_MAX, Delivery, Job, PRIORITY_MAX, Record, Settings, State, TAGS_MAX, TEXT_BYTES_MAX,
@@ -106,6 +107,7 @@ pub use store::{
     Change, DeadReason, EnqueueOutcome, Enqueued, Facts, Failure, Migrated, Retention,
 };
 pub use telemetry::{Event, Observer, Run, correlate, trace_parent};
+pub use totals::{ERROR_CLASS_OTHER, ERROR_CLASSES_MAX, SPREAD_MS, Spread, TypeTotals};
 #[doc(hidden)]
 pub use within::Ending;
 pub use within::Within;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::id::Fence;
-use crate::store::Failure;
+use crate::store::{CLASS_BYTES_MAX, Failure};
 
 /// Longest error message that is kept, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
@@ -102,7 +102,7 @@ impl HandlerError {
 
     /// Returns the error with another class (a short word to group errors by).
     pub fn with_class(mut self, class: impl Into<String>) -> Self {
-        self.failure.class = clean(&class.into(), 128);
+        self.failure.class = clean(&class.into(), CLASS_BYTES_MAX);
         self
     }
 
@@ -202,16 +202,12 @@ impl<T: Serialize> IntoOutcome for T {
 
 /// Returns what is kept of an error.
 pub(crate) fn failure(class: &str, message: &str) -> Failure {
-    Failure { class: clean(class, 128), message: clean(message, MESSAGE_BYTES_MAX) }
+    Failure { class: clean(class, CLASS_BYTES_MAX), message: clean(message, MESSAGE_BYTES_MAX) }
 }
 
 /// Replaces NUL and cuts on a character's boundary.
 pub(crate) fn clean(text: &str, max: usize) -> String {
-    let mut end = text.len().min(max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].replace('\0', "\u{FFFD}")
+    text[..text.floor_char_boundary(max)].replace('\0', "\u{FFFD}")
 }
 
 /// Returns the last segment of a type's name, without its parameters.

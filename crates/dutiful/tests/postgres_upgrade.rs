@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dutiful::store::{ClaimRequest, HeartbeatRequest, Held, Lane, RescueRequest};
+use dutiful::store::{ClaimRequest, End, Failure, HeartbeatRequest, Held, Lane, RescueRequest};
 use dutiful::{Client, Context, Error, Job, JobId, Name, Result, StoreError, Worker, WorkerId};
 use dutiful_fixture::{Postgres, Version};
 use serde::{Deserialize, Serialize};
@@ -288,6 +288,45 @@ async fn leases_are_renewed_and_rescued_in_the_version_before() -> Kept {
     assert_eq!(store.heartbeat(beat()).await?[0].held, Held::Lost);
     client.migrate(None).await?;
     assert_eq!(client.stats().await?.totals.pending, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn failures_whose_class_nobody_counted_are_other() -> Kept {
+    let url = database();
+    let client = Client::builder().migrate(true).connect(&url).await?;
+    let (store, worker, raw) = (client.store(), WorkerId(1), raw(&url).await);
+    client.enqueue(Task {}).await?;
+    let ask = ClaimRequest {
+        worker,
+        lanes: vec![Lane { queue: Name::new("queue", "default")?, limit: 1, at_most_once: 0 }],
+        types: Arc::new([Name::new("type", Task::TYPE)?].into()),
+        lease: HUNG,
+        limit: 1,
+        bytes: usize::MAX,
+        crashed: 1,
+    };
+    let claimed = store.claim(ask).await?.remove(0);
+    let failure = Failure { class: "Smtp".into(), message: String::new() };
+    let end = claimed.unstarted(End::Failed(failure, HUNG));
+    assert_eq!(store.finish(worker, vec![end]).await?, [Held::Yes]);
+    // As a worker of version 2 writes it: it knows of no classes.
+    let before =
+        "INSERT INTO dutiful.tally (queue, type, event, n) VALUES ('default', 'task', 2, 3)";
+    raw.batch_execute(before).await?;
+    let failed = async || -> std::result::Result<_, Error> {
+        let one = client.totals().await?.remove(0);
+        Ok((one.failed, Vec::from_iter(one.error_classes)))
+    };
+    let other = |n| ("other".to_owned(), n);
+    assert_eq!(failed().await?, (4, vec![("Smtp".into(), 1), other(3)]));
+    // Whoever leads folds in either version, and what was counted before is not lost.
+    client.migrate(Some(2)).await?;
+    let term = store.lead(WorkerId(2), HUNG).await?.term;
+    assert!(store.fold(term).await? > 0);
+    client.migrate(None).await?;
+    assert_eq!(failed().await?, (4, vec![other(4)]));
+    assert_eq!(store.fold(term).await?, 0);
     Ok(())
 }
 

@@ -12,10 +12,11 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::inspect::{
-    Backup, Filter, Finding, JobInfo, JobResult, LogLine, Page, Progress, QueueInfo, Stats,
-    TypeTotals, WorkerInfo,
+    Backup, Filter, Finding, JobInfo, JobResult, LogLine, Page, Progress, QueueInfo, Stats, Vitals,
+    WorkerInfo,
 };
 use crate::job::{Delivery, Record, State, TypeDefaults};
+use crate::totals::TypeTotals;
 
 mod chores;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -110,6 +111,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Looks at the store's health, place and settings; `full` reads all of it, which takes long.
     fn doctor(&self, full: bool) -> Reply<'_, Vec<Finding>>;
+
+    /// Returns numbers of the store's own health, in a time that no number of jobs makes longer.
+    fn vitals(&self) -> Reply<'_, Vitals>;
 
     /// Writes a consistent copy to a new file, durable when it answers; others go on meanwhile.
     fn backup(&self, to: PathBuf) -> Reply<'_, Backup>;
@@ -359,10 +363,14 @@ pub enum DeadReason {
     Quarantined,
 }
 
+/// Longest class of a failure in bytes; the rest is cut.
+pub(crate) const CLASS_BYTES_MAX: usize = 128;
+
 /// An error as it is kept: a class to group by and a message to read.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Failure {
-    /// The last segment of the error's type name, or `panic`, `timeout`, `stalled`, `exit N`.
+    /// The last segment of the error's type name, or `panic`, `timeout`, `stalled`, `exit N`;
+    /// at most 128 bytes, the rest is cut.
     pub class: String,
     /// The message, without NUL, at most 16 KiB.
     pub message: String,

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::inspect::{
-    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, TypeTotals, WorkerInfo,
+    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, Vitals, WorkerInfo,
 };
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
@@ -20,6 +20,7 @@ use crate::store::{
     Keep, KeptItem, KeptRange, Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply,
     RescueRequest, Rescued, Retention, Store, WorkerCard,
 };
+use crate::totals::TypeTotals;
 
 /// Faults of a store that happen when they are asked for. A [`super::Lab`] has them; around a store
 /// of its own, with the machine's clock, a test puts them so:
@@ -245,6 +246,7 @@ verbs! {
     stats() -> Stats;
     workers() -> Vec<WorkerInfo>;
     doctor(full: bool) -> Vec<Finding>;
+    vitals() -> Vitals;
     backup(to: PathBuf) -> Backup;
     register(worker: WorkerCard) -> ();
     leave(worker: WorkerId) -> ();

@@ -141,6 +141,12 @@ impl Lab {
         self.name.starts_with("postgres")
     }
 
+    /// Returns the URL of the server, as our role; `None` when there is none.
+    pub(crate) fn server(&self) -> Option<String> {
+        let (server, _) = self.address.url.split_once("?schema=")?;
+        Some(server.to_owned())
+    }
+
     /// Opens the same file once more, with the same clock; `None` when the store has no file.
     pub(crate) async fn reopen(&self) -> Option<Result<Client, dutiful::Error>> {
         self.address.dir.as_ref()?;

@@ -64,4 +64,5 @@ mod stats;
 mod totals;
 mod types;
 mod verdicts;
+mod vitals;
 mod workers;

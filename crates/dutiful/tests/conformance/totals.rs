@@ -1,8 +1,9 @@
 //! `totals`: what was counted by queue and type, exactly, whoever did it and whatever is folded.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dutiful::TypeTotals;
+use dutiful::{ERROR_CLASS_OTHER, ERROR_CLASSES_MAX, TypeTotals};
 
 use crate::harness::*;
 
@@ -12,6 +13,11 @@ promises![
     times_fall_into_their_buckets_and_add_up,
     a_fold_changes_no_number,
     what_left_the_record_stays_counted,
+    failures_are_counted_by_their_class,
+    whatever_ends_an_attempt_the_classes_add_up_to_the_failures,
+    of_sixty_classes_fifty_have_a_number_and_the_rest_is_other,
+    a_class_that_has_a_number_keeps_it,
+    strange_classes_are_counted_and_long_ones_cut,
 ];
 
 /// Adds up what was counted of all queues: most attempts of the lab have one of their own.
@@ -98,5 +104,127 @@ async fn what_left_the_record_stays_counted(lab: Lab) -> Kept {
     lab.store.delete(vec![id]).await?;
     let totals = lab.store.totals().await?;
     assert_eq!((totals[0].enqueued, totals[0].completed), (1, 1));
+    Ok(())
+}
+
+/// How an attempt ends that fails with this class, to be tried again.
+fn failed(class: &str) -> End {
+    let failure = Failure { class: class.into(), message: "it broke".into() };
+    End::Failed(failure, Duration::from_secs(60))
+}
+
+/// Fails a new job of the queue `many` with each of these classes, all in one batch.
+async fn fail_with(lab: &Lab, classes: &[&str]) {
+    let queue = name("many");
+    let jobs = classes.iter().map(|_| Record { queue: queue.clone(), ..job() }).collect();
+    lab.put_all(jobs).await;
+    let claimed = lab.claim_all("many").await;
+    let end = |(one, class): (&Claimed, &&str)| one.unstarted(failed(class));
+    let ends: Vec<_> = claimed.iter().zip(classes).map(end).collect();
+    let held = lab.store.finish(lab.worker, ends).await.expect("the finish is answered");
+    assert!(held.iter().all(|one| *one == Held::Yes));
+}
+
+/// The failures by class of all queues; they must add up, whether they are folded or not.
+async fn classes(lab: &Lab) -> BTreeMap<String, u64> {
+    let before = lab.store.totals().await.expect("the look is answered");
+    let term = lab.term().await;
+    while lab.store.fold(term).await.expect("the leader may fold") > 0 {}
+    assert_eq!(lab.store.totals().await.expect("the look is answered"), before);
+    let mut sum = before[0].clone();
+    before[1..].iter().for_each(|one| sum.add(one));
+    for one in before.iter().chain([&sum]) {
+        assert_eq!(one.error_classes.values().sum::<u64>(), one.failed, "{one:?}");
+    }
+    sum.error_classes
+}
+
+fn numbers<const N: usize>(classes: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    classes.into_iter().map(|(class, n)| (class.to_owned(), n)).collect()
+}
+
+async fn failures_are_counted_by_their_class(lab: Lab) -> Kept {
+    fail_with(&lab, &["Smtp", "exit 3", "Smtp", "panic"]).await;
+    assert_eq!(classes(&lab).await, numbers([("Smtp", 2), ("exit 3", 1), ("panic", 1)]));
+    fail_with(&lab, &["Smtp", "timeout"]).await;
+    let dead = lab.active().await;
+    let smtp = Failure { class: "Smtp".into(), message: String::new() };
+    lab.end(&dead, End::Dead(smtp, DeadReason::Discarded)).await;
+    let all = numbers([("Smtp", 4), ("exit 3", 1), ("panic", 1), ("timeout", 1)]);
+    assert_eq!(classes(&lab).await, all);
+    let totals = lab.store.totals().await?;
+    let of = |queue: &str| totals.iter().find(|one| one.queue.as_str() == queue);
+    let many = of("many").map(|one| one.error_classes["Smtp"]);
+    assert_eq!(many, Some(3), "each queue and type has its own");
+    Ok(())
+}
+
+async fn whatever_ends_an_attempt_the_classes_add_up_to_the_failures(lab: Lab) -> Kept {
+    let once = || Record { delivery: Delivery::AtMostOnce, ..job() };
+    for state in State::ALL {
+        lab.in_state(state).await;
+    }
+    for end in [
+        End::Snoozed(Duration::ZERO),
+        End::Released,
+        End::Cancelled,
+        failed("late"),
+        End::Dead(oops(), DeadReason::Exhausted),
+    ] {
+        for job in [job(), once()] {
+            let unheard = job.delivery == Delivery::AtMostOnce && end == End::Released;
+            let active = lab.active_with(job).await;
+            assert_eq!(lab.end(&active, end.clone()).await, Held::Yes);
+            if !unheard {
+                assert_eq!(lab.end(&active, failed("again")).await, Held::Lost);
+            }
+        }
+    }
+    let asked = lab.active().await;
+    lab.store.cancel(vec![asked.fence.id]).await?;
+    lab.end(&asked, failed("cancelled meanwhile")).await;
+    lab.pass(31);
+    assert!(!lab.rescue(1).await.is_empty(), "a crash is no failed attempt");
+    let expected = numbers([("Oops", 4), ("cancelled meanwhile", 1), ("late", 2)]);
+    assert_eq!(classes(&lab).await, expected);
+    Ok(())
+}
+
+async fn of_sixty_classes_fifty_have_a_number_and_the_rest_is_other(lab: Lab) -> Kept {
+    let sixty: Vec<_> = (0..60).map(|n| format!("exit {n}")).collect();
+    fail_with(&lab, &sixty.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let found = classes(&lab).await;
+    assert_eq!((found.len(), found[ERROR_CLASS_OTHER]), (ERROR_CLASSES_MAX + 1, 10));
+    fail_with(&lab, &["new"]).await;
+    let after = classes(&lab).await;
+    assert_eq!((after.len(), after[ERROR_CLASS_OTHER]), (ERROR_CLASSES_MAX + 1, 11));
+    let other = lab.active().await;
+    lab.end(&other, failed("new")).await;
+    let totals = lab.store.totals().await?;
+    let own = totals.iter().find(|one| one.queue == other.queue).expect("it is counted");
+    assert_eq!(own.error_classes, numbers([("new", 1)]), "another queue has its own fifty");
+    Ok(())
+}
+
+async fn a_class_that_has_a_number_keeps_it(lab: Lab) -> Kept {
+    fail_with(&lab, &["first"]).await;
+    classes(&lab).await;
+    let sixty: Vec<_> = (0..60).flat_map(|n| [format!("exit {n}"), format!("exit {n}")]).collect();
+    fail_with(&lab, &sixty.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fail_with(&lab, &["first", ERROR_CLASS_OTHER]).await;
+    let found = classes(&lab).await;
+    assert_eq!(found["first"], 2, "more frequent ones do not take its place");
+    assert_eq!((found.len(), found[ERROR_CLASS_OTHER]), (ERROR_CLASSES_MAX + 1, 2 * 11 + 1));
+    Ok(())
+}
+
+async fn strange_classes_are_counted_and_long_ones_cut(lab: Lab) -> Kept {
+    let long = "é".repeat(2000);
+    let strange = ["", "a\"b\\\nc", "🦀", "\u{1}\u{1b}[31m\u{7f}", "'; DROP TABLE x; --", &long];
+    fail_with(&lab, &strange).await;
+    let mut expected: BTreeMap<_, _> =
+        strange[..5].iter().map(|class| ((*class).to_owned(), 1)).collect();
+    expected.insert("é".repeat(64), 1);
+    assert_eq!(classes(&lab).await, expected);
     Ok(())
 }

@@ -85,6 +85,10 @@ pub(crate) async fn numbers(run: &Lockstep) -> Same {
     let stats = run.store.stats().await.map_err(|error| error.to_string())?;
     same_debug(Ok(stats.queues), run.model.queues())?;
     same(Ok(stats.totals), run.model.totals())?;
+    let totals = run.store.totals().await.map_err(|error| error.to_string())?;
+    let failed = totals.into_iter().filter(|one| one.failed > 0);
+    let failed = failed.map(|one| (one.queue, one.job_type, one.failed, one.error_classes));
+    same(Ok(failed.collect()), run.model.failures())?;
     let expected = run.model.warnings();
     // What a server says of its own settings is no business of the jobs.
     let of_jobs = |one: &&String| !one.starts_with("the server: ");

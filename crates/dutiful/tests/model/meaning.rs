@@ -174,7 +174,9 @@ impl Lockstep {
 }
 
 pub(crate) fn finish(one: &Ending, claimed: &Claimed) -> Finish {
-    let failure = || Failure { class: "Oops".into(), message: "it broke".into() };
+    // More than one class, so that their numbers can be told apart.
+    let class = if claimed.fence.attempt.is_multiple_of(2) { "exit 3" } else { "Oops" };
+    let failure = || Failure { class: class.into(), message: "it broke".into() };
     Finish {
         fence: claimed.fence,
         queue: claimed.queue.clone(),

@@ -6,7 +6,7 @@ use crate::source::{Problem, Source};
 /// Pure modules: they know themselves and `job`.
 const GROUND: [&str; 7] = ["cron", "retry", "limit", "error", "clock", "id", "payload"];
 /// What people and programs read of jobs: plain data over the ground and the seam's plain data.
-const TOLD: [&str; 2] = ["inspect", "telemetry"];
+const TOLD: [&str; 3] = ["inspect", "telemetry", "totals"];
 /// The engine: it knows the seam, never what is behind it.
 const ENGINE: [&str; 4] = ["worker", "upkeep", "workflow", "testing"];
 /// What is behind the seam.

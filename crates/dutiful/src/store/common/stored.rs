@@ -3,7 +3,7 @@
 
 use crate::clock::Timestamp;
 use crate::job::State;
-use crate::store::DeadReason;
+use crate::store::{CLASS_BYTES_MAX, DeadReason, Failure};
 
 /// `flags` of a place: the job holds a unique key.
 pub(in crate::store) const UNIQUE: i64 = 1;
@@ -45,6 +45,12 @@ pub(in crate::store) fn state_of(place: i64, detail: i64, now: Timestamp) -> Sta
         (4, _) => State::Completed,
         _ => State::Dead,
     }
+}
+
+/// Returns the class of a failure as it is kept: it is part of a key, so it is short, whoever made
+/// it.
+pub(in crate::store) fn class_of(failure: &Failure) -> &str {
+    &failure.class[..failure.class.floor_char_boundary(CLASS_BYTES_MAX)]
 }
 
 /// Returns what `reason` in dead stands for.

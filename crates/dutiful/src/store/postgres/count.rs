@@ -7,10 +7,11 @@ use super::errors::Trouble;
 use super::rows::{get, many};
 use super::wire::Line;
 use crate::clock::Timestamp;
-use crate::inspect::{QueueInfo, Spread, Stats, TypeTotals};
+use crate::inspect::{QueueInfo, Stats};
 use crate::store::common::count::{self, Counted, Seen};
 use crate::store::common::presence::SILENT;
 use crate::store::common::totals::{self, Summed};
+use crate::totals::{Spread, TypeTotals};
 
 impl Db {
     pub(super) async fn queues(&self) -> Result<Vec<QueueInfo>, Trouble> {
@@ -46,6 +47,8 @@ impl Db {
                 n: get(row, "n")?,
                 ran: spread(get(row, "ran")?, get(row, "ran_us")?, folded),
                 waited: spread(get(row, "waited")?, get(row, "waited_us")?, folded),
+                class: get(row, "class")?,
+                folded,
             });
         }
         Ok(all.totals())

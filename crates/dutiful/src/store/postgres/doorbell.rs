@@ -61,6 +61,8 @@ pub(super) struct Doorbell {
     /// Ends the wait of the task that listens: its connection ended.
     broken: Notify,
     deaf: Mutex<Option<String>>,
+    /// How long the connection that listens took to answer when it was tried last.
+    lag: Mutex<Option<Duration>>,
 }
 
 impl Doorbell {
@@ -76,6 +78,7 @@ impl Doorbell {
             later: Mutex::default(),
             broken: Notify::new(),
             deaf: Mutex::default(),
+            lag: Mutex::default(),
         })
     }
 
@@ -99,6 +102,16 @@ impl Doorbell {
     /// Says why sleepers are not woken by other processes at the moment, if so.
     pub(super) fn deaf(&self) -> Option<String> {
         self.deaf.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns how long a word of the server takes to be heard, as the connection that listens was
+    /// found when it was tried last; `None` while it does not listen.
+    pub(super) fn lag(&self) -> Option<Duration> {
+        *self.lag.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_lag(&self, lag: Option<Duration>) {
+        *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = lag;
     }
 
     /// Takes note of whether somebody sleeps elsewhere.
@@ -275,6 +288,7 @@ async fn listen(db: Weak<Db>, bell: Arc<Doorbell>) {
             Err(trouble) => Some(trouble),
         };
         let Some(trouble) = trouble else { return };
+        bell.note_lag(None);
         bell.tell_deaf(Some(StoreError::from(trouble).to_string()));
         // A refusal to listen is not a failure to connect, which has its own pauses.
         tokio::time::sleep(MARK_EVERY.mul_f64(fastrand::f64())).await;
@@ -307,6 +321,7 @@ async fn listen_on(session: &Session, db: &Weak<Db>, bell: &Doorbell) -> Option<
             marked_until = Some(sent + MARK_FOR);
         }
         if awaited || proved + PROBE_EVERY <= sent {
+            bell.note_lag(Some(sent.elapsed()));
             proved = sent;
         }
         wait_for_turn(proved, awaited, bell).await;

@@ -316,7 +316,7 @@ fn wait(one: &Finish) -> i64 {
 fn failure(one: &Finish) -> Option<(&str, &str)> {
     match &one.end {
         End::Failed(failure, _) | End::Dead(failure, _) => {
-            Some((failure.class.as_str(), failure.message.as_str()))
+            Some((stored::class_of(failure), failure.message.as_str()))
         }
         _ => None,
     }

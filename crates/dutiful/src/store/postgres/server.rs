@@ -6,7 +6,7 @@ use super::errors::Trouble;
 use super::rows::{get, many};
 use super::wire::Line;
 use crate::clock::Timestamp;
-use crate::inspect::{Finding, Verdict};
+use crate::inspect::{Finding, Verdict, Vitals};
 use crate::store::common::health::{bad, ok, warning};
 
 /// A snapshot held this long, in seconds, keeps so many dead rows that claims get slower.
@@ -60,6 +60,32 @@ impl Db {
             sees_all: get(row, "sees_all")?,
             snapshot: holder.map(|holder| (holder, seconds)),
         })
+    }
+
+    /// Reads numbers of the store's own health for metrics.
+    pub(super) async fn vitals(&self) -> Result<Vitals, Trouble> {
+        let schema = self.wire.schema();
+        let rows = self.query(Line::Look, "vitals", "seen", &[&schema]).await?;
+        let row = rows.first().ok_or(Trouble::Mistake("a look without an answer"))?;
+        let seen: Option<f64> = get(row, "snapshot_age_s")?;
+        // Who sees nothing because it may not must not say that there is nothing.
+        let nothing = get::<bool>(row, "sees_all")?.then_some(0.0);
+        // Asked for by itself, for a function that we may not call fails the statement it is in.
+        let wal_bytes = match get(row, "knows_checkpoint")? {
+            true => self.wal_bytes().await?,
+            false => None,
+        };
+        Ok(Vitals {
+            dead_rows: Some(many(row, "dead_rows")?),
+            snapshot_age_s: seen.map(|age| age.max(0.0)).or(nothing),
+            wal_bytes,
+            doorbell_lag_s: self.bell.lag().map(|lag| lag.as_secs_f64()),
+        })
+    }
+
+    async fn wal_bytes(&self) -> Result<Option<u64>, Trouble> {
+        let rows = self.query(Line::Look, "vitals", "wal", &[]).await?;
+        rows.first().map(|row| many(row, "bytes")).transpose()
     }
 
     /// Looks at replication slots that hold rows back.

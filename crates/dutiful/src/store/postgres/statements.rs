@@ -61,6 +61,7 @@ verbs![
     "totals",
     "types",
     "views",
+    "vitals",
     "within",
     "workers",
 ];

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::inspect::{
-    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, TypeTotals, WorkerInfo,
+    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, Vitals, WorkerInfo,
 };
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
@@ -19,6 +19,7 @@ use crate::store::{
     KeptItem, KeptRange, Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply,
     RescueRequest, Rescued, Retention, Store, WorkerCard,
 };
+use crate::totals::TypeTotals;
 
 impl Store for PostgresStore {
     fn facts(&self) -> Facts {
@@ -116,6 +117,10 @@ impl Store for PostgresStore {
     fn doctor(&self, full: bool) -> Reply<'_, Vec<Finding>> {
         let facts = self.facts.clone();
         self.run(move |db| async move { db.doctor(&facts, full).await })
+    }
+
+    fn vitals(&self) -> Reply<'_, Vitals> {
+        self.run(|db| async move { db.vitals().await })
     }
 
     fn backup(&self, to: PathBuf) -> Reply<'_, Backup> {

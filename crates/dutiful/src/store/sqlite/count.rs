@@ -3,14 +3,15 @@
 use rusqlite::{Connection, Row, params};
 
 use super::errors::Trouble;
-use super::rows::text;
+use super::rows::{some_text, text};
 use super::statements::prepare;
 use super::tally::Histogram;
 use crate::clock::Timestamp;
-use crate::inspect::{QueueInfo, Spread, Stats, TypeTotals};
+use crate::inspect::{QueueInfo, Stats};
 use crate::store::common::count::{self, Counted, Seen};
 use crate::store::common::presence::SILENT;
 use crate::store::common::totals::{self, Summed};
+use crate::totals::{Spread, TypeTotals};
 
 pub(super) fn queues(conn: &Connection, now: Timestamp) -> Result<Vec<QueueInfo>, Trouble> {
     let mut all = Counted::default();
@@ -69,6 +70,8 @@ pub(super) fn totals(conn: &Connection) -> Result<Vec<TypeTotals>, Trouble> {
             n: row.get(3)?,
             ran: spread(row, 4)?,
             waited: spread(row, 5)?,
+            class: some_text(row, 6)?,
+            folded: true,
         });
     }
     Ok(all.totals())

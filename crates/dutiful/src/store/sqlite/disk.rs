@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::open::{WAL_BYTES_MAX, is_network_kind};
 use super::partial::{left_beside, with_ending};
-use crate::inspect::Finding;
+use crate::inspect::{Finding, Vitals};
 use crate::store::common::health::{bad, ok, warning};
 
 const KIB: u64 = 1024;
@@ -38,6 +39,17 @@ pub(super) fn look(path: &Path) -> Vec<Finding> {
         mode(path),
         leftovers(path),
     ]
+}
+
+/// What is known of the health of a store in this file, or in memory. SQLite says neither who reads
+/// how old a snapshot nor how much of its log is of no use any more.
+pub(super) fn vitals(path: Option<&Path>, doorbell_lag: Option<Duration>) -> Vitals {
+    let log = path.and_then(|path| fs::metadata(with_ending(path, "-wal")).ok());
+    Vitals {
+        wal_bytes: log.map(|log| log.len()),
+        doorbell_lag_s: doorbell_lag.map(|lag| lag.as_secs_f64()),
+        ..Vitals::default()
+    }
 }
 
 fn kind(path: &Path) -> Finding {

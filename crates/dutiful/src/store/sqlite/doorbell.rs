@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::writer::lock;
+use crate::clock::BootTime;
 
 /// How often a sleeper's store looks for commits of other connections.
 const LOOK_EVERY: Duration = Duration::from_millis(3);
@@ -21,6 +22,8 @@ pub(super) struct Doorbell {
     sleepers: Mutex<Sleepers>,
     somebody: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// How far apart the last two looks were.
+    lag: Mutex<Option<Duration>>,
 }
 
 #[derive(Default)]
@@ -37,6 +40,7 @@ impl Doorbell {
             sleepers: Mutex::default(),
             somebody: Condvar::new(),
             thread: Mutex::new(None),
+            lag: Mutex::new(None),
         })
     }
 
@@ -69,6 +73,12 @@ impl Doorbell {
             Ok(n) => *n,
             Err(_) => heard,
         }
+    }
+
+    /// Returns how late a commit of another connection may have been heard of lately; `None` where
+    /// nobody slept, or there is no other.
+    pub(super) fn lag(&self) -> Option<Duration> {
+        *lock(&self.lag)
     }
 
     /// Starts the thread that watches for commits of other connections; it ends with the bell.
@@ -109,7 +119,7 @@ fn look_for_commits(bell: &Weak<Doorbell>, conn: &Connection) {
     // Nobody sleeping means nobody to wake: then the thread sleeps too, and looks now and then
     // whether the store is still there.
     const STILL_THERE: Duration = Duration::from_secs(1);
-    let mut seen = 0;
+    let (mut seen, mut looked) = (0, None);
     while let Some(bell) = bell.upgrade() {
         let sleepers = lock(&bell.sleepers);
         if sleepers.closed {
@@ -117,6 +127,7 @@ fn look_for_commits(bell: &Weak<Doorbell>, conn: &Connection) {
         }
         if sleepers.asleep == 0 {
             let _ = bell.somebody.wait_timeout(sleepers, STILL_THERE);
+            looked = None;
             continue;
         }
         drop(sleepers);
@@ -126,6 +137,10 @@ fn look_for_commits(bell: &Weak<Doorbell>, conn: &Connection) {
         {
             seen = version;
             bell.ring();
+        }
+        let now = BootTime::now();
+        if let Some(before) = looked.replace(now) {
+            *lock(&bell.lag) = Some(now.since(before));
         }
         drop(bell);
         std::thread::sleep(LOOK_EVERY);

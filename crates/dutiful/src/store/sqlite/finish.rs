@@ -12,11 +12,11 @@ use super::writer::Txn;
 use crate::clock::Timestamp;
 use crate::id::WorkerId;
 use crate::job::Delivery;
-use crate::store::common::stored::reason_code;
 pub(super) use crate::store::common::stored::{
     CANCELLED, COMPLETED, FAILED_ONCE, LOG_FAILED, LOG_RELEASED, LOG_SNOOZED, UNHEARD,
     WAITS_FAILED, WAITS_SNOOZED,
 };
+use crate::store::common::stored::{class_of, reason_code};
 use crate::store::{DeadReason, End, Failure, Finish, Held};
 
 /// The two statements that every completed job needs, looked up once for a batch.
@@ -158,7 +158,7 @@ fn bury(
         one.started_at.us(),
         finished_at(one).us(),
         one.failures.saturating_add(1),
-        failure.class,
+        class_of(failure),
         failure.message,
     ])?;
     if !fence_ends(txn, hot, one)? {
@@ -199,7 +199,7 @@ fn finish_late(txn: &mut Txn<'_>, worker: WorkerId, one: &Finish) -> Result<Held
     // The claim counted it as completed already.
     let times = (one.ran, one.waited);
     match failure {
-        Some(_) => count_run(txn, one, Event::Failed),
+        Some(failure) => count_failed(txn, one, failure),
         None => txn.tally.times(&one.queue, &one.job_type, Event::Completed, times),
     }
     Ok(Held::Yes)
@@ -207,14 +207,17 @@ fn finish_late(txn: &mut Txn<'_>, worker: WorkerId, one: &Finish) -> Result<Held
 
 fn log_and_count(txn: &mut Txn<'_>, worker: WorkerId, one: &Finish) -> Result<(), Trouble> {
     match &one.end {
-        End::Completed(_) => count_run(txn, one, Event::Completed),
+        End::Completed(_) => {
+            let times = (one.ran, one.waited);
+            txn.tally.run(&one.queue, &one.job_type, Event::Completed, times);
+        }
         End::Cancelled => txn.tally.count(&one.queue, &one.job_type, Event::Cancelled),
         End::Failed(failure, _) => {
             log(txn, worker, one, LOG_FAILED, Some(failure))?;
-            count_run(txn, one, Event::Failed);
+            count_failed(txn, one, failure);
         }
-        End::Dead(..) => {
-            count_run(txn, one, Event::Failed);
+        End::Dead(failure, _) => {
+            count_failed(txn, one, failure);
             txn.tally.count(&one.queue, &one.job_type, Event::Dead);
         }
         End::Snoozed(_) => {
@@ -229,8 +232,9 @@ fn log_and_count(txn: &mut Txn<'_>, worker: WorkerId, one: &Finish) -> Result<()
     Ok(())
 }
 
-fn count_run(txn: &mut Txn<'_>, one: &Finish, event: Event) {
-    txn.tally.run(&one.queue, &one.job_type, event, (one.ran, one.waited));
+fn count_failed(txn: &mut Txn<'_>, one: &Finish, failure: &Failure) {
+    let times = (one.ran, one.waited);
+    txn.tally.failed(&one.queue, &one.job_type, class_of(failure), times);
 }
 
 fn log(
@@ -247,7 +251,7 @@ fn log(
         one.started_at.us(),
         finished_at(one).us(),
         outcome,
-        failure.map(|f| f.class.as_str()),
+        failure.map(class_of),
         failure.map(|f| f.message.as_str()),
     ])?;
     Ok(())

@@ -1,7 +1,7 @@
 //! What happened, counted: each commit appends one row for each (queue, type, event) in it, the
 //! leader folds rows into totals, and readers add both. So the numbers of a whole fleet are exact.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
@@ -9,9 +9,9 @@ use rusqlite::{Connection, params};
 use super::errors::Trouble;
 use super::statements::prepare;
 use crate::id::Name;
-use crate::inspect::Spread;
 pub(super) use crate::store::tally::Event;
 use crate::store::tally::{BUCKETS, bucket};
+use crate::totals::{ERROR_CLASS_OTHER, ERROR_CLASSES_MAX, Spread};
 
 /// The counts of one transaction, written at its end.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub(super) struct Tally {
     rows: Vec<(Key, Row)>,
     /// The row that was counted last: most often it is the next one too.
     last: usize,
+    /// How many attempts failed, by queue and type and the class of their failure.
+    failures: BTreeMap<(Name, Name), BTreeMap<String, i64>>,
 }
 
 type Key = (Name, Name, Event);
@@ -65,6 +67,22 @@ impl Tally {
         row.waited.get_or_insert_default().add(times.1);
     }
 
+    /// Counts a run that failed, with what it failed with.
+    pub(super) fn failed(
+        &mut self,
+        queue: &Name,
+        job_type: &Name,
+        class: &str,
+        times: (Duration, Duration),
+    ) {
+        self.run(queue, job_type, Event::Failed, times);
+        let classes = self.failures.entry((queue.clone(), job_type.clone())).or_default();
+        match classes.get_mut(class) {
+            Some(n) => *n += 1,
+            None => drop(classes.insert(class.to_owned(), 1)),
+        }
+    }
+
     fn row(&mut self, queue: &Name, job_type: &Name, event: Event) -> &mut Row {
         let is_it = |key: &Key| key.2 == event && key.1 == *job_type && key.0 == *queue;
         if !self.rows.get(self.last).is_some_and(|(key, _)| is_it(key)) {
@@ -81,6 +99,7 @@ impl Tally {
     pub(super) fn clear(&mut self) {
         self.rows.clear();
         self.index.clear();
+        self.failures.clear();
     }
 
     /// Writes the counts and forgets them.
@@ -101,6 +120,22 @@ impl Tally {
                 ran,
                 waited
             ])?;
+        }
+        drop(add);
+        self.write_failures(conn)
+    }
+}
+
+impl Tally {
+    /// One statement for each class: of a thousand like failures in one commit it is one.
+    fn write_failures(&mut self, conn: &Connection) -> Result<(), Trouble> {
+        for ((queue, job_type), classes) in std::mem::take(&mut self.failures) {
+            let mut add = prepare(conn, "fold", "failed")?;
+            for (class, n) in classes {
+                let most = ERROR_CLASSES_MAX as i64;
+                let (queue, job_type) = (queue.as_str(), job_type.as_str());
+                add.execute(params![queue, job_type, class, n, ERROR_CLASS_OTHER, most])?;
+            }
         }
         Ok(())
     }

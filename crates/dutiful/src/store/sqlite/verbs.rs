@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use super::writer::{Txn, lock};
 use super::{
-    SqliteStore, Trouble, backup, change, claim, close, count, doctor, enqueue, finish, kept, list,
-    look, migrate, note, operate, presence, silence, upkeep,
+    SqliteStore, Trouble, backup, change, claim, close, count, disk, doctor, enqueue, finish, kept,
+    list, look, migrate, note, operate, presence, silence, upkeep,
 };
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{Fence, JobId, Name, WorkerId};
 use crate::inspect::{
-    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, TypeTotals, WorkerInfo,
+    Backup, Filter, Finding, JobInfo, JobResult, Page, QueueInfo, Stats, Vitals, WorkerInfo,
 };
 use crate::job::{Record, TypeDefaults};
 use crate::store::{
@@ -23,6 +23,7 @@ use crate::store::{
     KeptItem, KeptRange, Leadership, Migrated, Note, Once, OnceRequest, Promoted, Reply,
     RescueRequest, Rescued, Retention, Store, WorkerCard,
 };
+use crate::totals::TypeTotals;
 
 impl SqliteStore {
     fn change_each(
@@ -146,6 +147,11 @@ impl Store for SqliteStore {
 
     fn doctor(&self, full: bool) -> Reply<'_, Vec<Finding>> {
         doctor::doctor(self, full)
+    }
+
+    fn vitals(&self) -> Reply<'_, Vitals> {
+        let (path, bell) = (self.path.clone(), self.bell.clone());
+        self.read(move |_, _| Ok(disk::vitals(path.as_deref(), bell.lag())))
     }
 
     fn backup(&self, to: PathBuf) -> Reply<'_, Backup> {

@@ -23,6 +23,7 @@ impl Model {
             End::Completed(result) => self.end(one, ran, Outcome::Completed, result.clone()),
             End::Cancelled => self.end(one, ran, Outcome::Cancelled, None),
             End::Dead(failure, reason) => {
+                self.count_failed(one, failure);
                 let (reason, error) = (*reason, failure.clone());
                 let dead = Dead { reason, ran, finished_at: finished_at(one), error };
                 self.put(one, Place::Dead(dead), one.failures.saturating_add(1));
@@ -30,6 +31,7 @@ impl Model {
             }
             End::Failed(failure, wait) => {
                 let place = Place::Scheduled { run_at: self.now.plus(*wait), wait: Wait::Retry };
+                self.count_failed(one, failure);
                 self.put(one, place, one.failures.saturating_add(1));
                 self.log(worker, one, AttemptOutcome::Failed, Some(failure.clone()));
             }
@@ -66,10 +68,16 @@ impl Model {
             End::Failed(failure, _) | End::Dead(failure, _) => {
                 done.outcome = Outcome::FailedOnce;
                 done.error = Some(failure.clone());
+                self.count_failed(one, failure);
             }
             End::Snoozed(_) | End::Cancelled => done.outcome = Outcome::FailedOnce,
         }
         Held::Yes
+    }
+
+    fn count_failed(&mut self, one: &Finish, failure: &Failure) {
+        let classes = self.failed.entry((one.queue.clone(), one.job_type.clone())).or_default();
+        *classes.entry(failure.class.clone()).or_default() += 1;
     }
 
     /// Ends the job for good, and frees its key.

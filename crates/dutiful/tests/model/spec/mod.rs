@@ -40,6 +40,8 @@ pub(crate) struct Model {
     /// Who leads, if ever somebody did.
     pub(crate) leader: Option<Leader>,
     remembered: BTreeMap<String, Remembered>,
+    /// What attempts failed with, by queue and type and class.
+    failed: BTreeMap<(Name, Name), BTreeMap<String, u64>>,
     /// The expired leases that the last rescue saw.
     suspects: Vec<Suspect>,
 }

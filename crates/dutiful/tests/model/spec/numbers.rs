@@ -1,5 +1,6 @@
 //! `queues` and `stats`: numbers that equal the rows, whatever happened, and what to look at.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dutiful::{Counts, Name, QueueInfo, State, Timestamp};
@@ -8,6 +9,9 @@ use super::{Model, Place};
 
 /// A worker silent for longer no longer counts as serving its types.
 const SILENT: Duration = Duration::from_secs(60);
+
+/// A queue, a type, how many of its attempts failed, and how many by class.
+pub(crate) type Failures = (Name, Name, u64, BTreeMap<String, u64>);
 
 impl Model {
     /// Every queue that ever had a job, or is paused, in the order of their names.
@@ -29,6 +33,15 @@ impl Model {
         let mut totals = Counts::default();
         self.queues().iter().for_each(|queue| totals.add(&queue.counts));
         totals
+    }
+
+    /// Returns how many attempts failed with what, of each queue and type of which one did.
+    pub(crate) fn failures(&self) -> Vec<Failures> {
+        let all = self.failed.iter();
+        all.map(|((queue, job_type), classes)| {
+            (queue.clone(), job_type.clone(), classes.values().sum(), classes.clone())
+        })
+        .collect()
     }
 
     /// Counts the jobs of a queue. One that stalled counts as active until its rescue.

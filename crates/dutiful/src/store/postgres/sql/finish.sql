@@ -116,6 +116,10 @@ counted AS (
     UNION ALL
     SELECT queue, type, 4, count(*), NULL, NULL, NULL, NULL FROM mine WHERE cancel
     GROUP BY queue, type
+),
+classed AS (
+    INSERT INTO dutiful.failure (queue, type, class, n)
+    SELECT queue, type, class, count(*) FROM mine WHERE kind = 2 GROUP BY queue, type, class
 )
 SELECT n FROM mine
 
@@ -150,6 +154,10 @@ counted AS (
     FROM mine GROUP BY queue, type
     UNION ALL
     SELECT queue, type, 3, count(*), NULL, NULL, NULL, NULL FROM mine GROUP BY queue, type
+),
+classed AS (
+    INSERT INTO dutiful.failure (queue, type, class, n)
+    SELECT queue, type, class, count(*) FROM mine GROUP BY queue, type, class
 )
 SELECT n FROM mine
 
@@ -184,6 +192,11 @@ timed AS (
         count(*) FILTER (WHERE class IS NOT NULL), array_agg(ran), array_agg(waited), sum(ran_us),
         sum(waited_us)
     FROM mine GROUP BY queue, type, class IS NULL
+),
+classed AS (
+    INSERT INTO dutiful.failure (queue, type, class, n)
+    SELECT queue, type, class, count(*) FROM mine WHERE class IS NOT NULL
+    GROUP BY queue, type, class
 )
 SELECT n FROM mine
 

@@ -1,6 +1,7 @@
 -- Folds the tally's rows into totals. A row with a smaller seq may be committed after one with a
 -- larger, so exactly the rows that are seen are deleted and added, never a range. Rows are locked
--- in the order of seq; the leader alone writes totals, in the order of their keys.
+-- in the order of seq; the leader alone writes totals, in the order of their keys. What attempts
+-- failed with is folded beside it, in the same way.
 
 -- :rows $1 term, how many buckets, at most so many rows
 SELECT dutiful.fold_($1::bigint, $2::int, $3::int)
@@ -56,6 +57,51 @@ BEGIN
                 excluded.ran_us)),
             waited_us = dutiful.clamped_(coalesce(t.waited_us::numeric + excluded.waited_us,
                 t.waited_us, excluded.waited_us))
+    )
+    SELECT count(*) INTO folded FROM gone;
+    RETURN folded + dutiful.fold_failures_(at_most, 50);
+END $$
+
+-- :function_failures folds what attempts failed with; a schema of the version before has no tables
+-- for it. A class that has a row goes there; of new ones so many get one as there is room for, the
+-- most frequent first; the rest is 'other', which takes no room.
+CREATE OR REPLACE FUNCTION dutiful.fold_failures_(at_most int, classes_max int) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    folded bigint;
+BEGIN
+    IF to_regclass('dutiful.failure') IS NULL THEN
+        RETURN 0;
+    END IF;
+    WITH front AS MATERIALIZED (
+        SELECT seq FROM dutiful.failure ORDER BY seq LIMIT at_most FOR UPDATE SKIP LOCKED
+    ),
+    gone AS (
+        DELETE FROM dutiful.failure WHERE seq = ANY (ARRAY (SELECT seq FROM front)) RETURNING *
+    ),
+    keys AS MATERIALIZED (
+        SELECT queue, type, class, sum(n) AS n, class = 'other' OR EXISTS (
+            SELECT FROM dutiful.failure_total t
+            WHERE t.queue = g.queue AND t.type = g.type AND t.class = g.class) AS known
+        FROM gone g GROUP BY queue, type, class
+    ),
+    ranked AS (
+        SELECT *, row_number() OVER (
+            PARTITION BY queue, type, known ORDER BY n DESC, class) AS rank
+        FROM keys
+    ),
+    named AS (
+        SELECT queue, type, n, CASE WHEN known OR rank <= classes_max - (
+            SELECT count(*) FROM dutiful.failure_total t
+            WHERE t.queue = r.queue AND t.type = r.type AND t.class <> 'other'
+        ) THEN class ELSE 'other' END AS class
+        FROM ranked r
+    ),
+    added AS (
+        INSERT INTO dutiful.failure_total AS t (queue, type, class, n)
+        SELECT queue, type, class, sum(n) FROM named GROUP BY queue, type, class
+        ORDER BY queue, type, class
+        ON CONFLICT (queue, type, class) DO UPDATE SET n = t.n + excluded.n
     )
     SELECT count(*) INTO folded FROM gone;
     RETURN folded;

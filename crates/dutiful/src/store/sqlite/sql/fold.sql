@@ -17,3 +17,14 @@ DELETE FROM dutiful_tally WHERE seq <= ?1
 
 -- :add one row of a commit: ?1 queue, type, event, n, ran, ?6 waited
 INSERT INTO dutiful_tally (queue, type, event, n, ran, waited) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+
+-- :failed attempts of one class in a commit: ?1 queue, type, class, n, ?5 the class of the rest,
+-- ?6 most classes of a queue and type that have a row besides that one. They go into the total at
+-- once, since their number is bounded.
+INSERT INTO dutiful_failure_total (queue, type, class, n)
+VALUES (?1, ?2, iif(?3 = ?5
+    OR EXISTS (SELECT 1 FROM dutiful_failure_total
+               WHERE queue = ?1 AND type = ?2 AND class = ?3)
+    OR ?6 > (SELECT count(*) FROM dutiful_failure_total
+             WHERE queue = ?1 AND type = ?2 AND class <> ?5), ?3, ?5), ?4)
+ON CONFLICT (queue, type, class) DO UPDATE SET n = n + excluded.n
