@@ -8,7 +8,8 @@ use dutiful::{DeadReason, EnqueueOutcome, Event, Fence, Run};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::labels::{Classes, Labels, Pairs, QUEUE_DEFAULT, lock};
 use crate::monitor::Served;
@@ -22,6 +23,11 @@ const REASONS: [DeadReason; 3] =
 /// The class of an attempt whose worker stopped renewing its lease.
 const STALLED: &str = "stalled";
 
+/// Upper bounds of how long claims take, in seconds: from one that found nothing to a store that
+/// hangs.
+const CLAIM_SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 
 /// Counters, histograms and the slots in use.
@@ -33,6 +39,7 @@ pub(crate) struct Counts {
     dead: Counters<3>,
     trouble: Counters<1>,
     self_fences: Counter,
+    claims: Histogram,
     in_use: Family<Labels<1>, Gauge>,
     /// Attempts that began here and whose end we have not heard of.
     running: Mutex<HashSet<Fence>>,
@@ -56,6 +63,7 @@ impl Counts {
                 "Calls to the store that failed and are tried again",
             ),
             self_fences: Counter::default(),
+            claims: Histogram::new(CLAIM_SECONDS),
             in_use: Family::default(),
             running: Mutex::default(),
             registry,
@@ -71,6 +79,12 @@ impl Counts {
             "worker_self_fences",
             "Times that this worker could not renew its leases and stopped its handlers",
             self.self_fences.clone(),
+        );
+        registry.register_with_unit(
+            "store_claim",
+            "How long the store took to answer claims of this worker",
+            Unit::Seconds,
+            self.claims.clone(),
         );
         registry.register(
             "worker_slots_in_use",
@@ -136,6 +150,7 @@ impl Counts {
             Event::SelfFenced { .. } => {
                 self.self_fences.inc();
             }
+            Event::ClaimAnswered { took, .. } => self.claims.observe(took.as_secs_f64()),
             Event::StoreTrouble { verb, .. } => {
                 self.trouble.get_or_create(&[("verb", (*verb).into())]).inc();
             }

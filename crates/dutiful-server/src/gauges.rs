@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use dutiful::{Counts, QueueInfo, Stats};
+use dutiful::{Counts, QueueInfo, Stats, Vitals};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -29,13 +29,14 @@ pub(crate) struct Line {
 }
 
 /// Returns the families that come from the store; without its answer only that there was none.
-pub(crate) fn registry(stats: Option<&Stats>, served: &Served) -> Registry {
+pub(crate) fn registry(stats: Option<&Stats>, vitals: &Vitals, served: &Served) -> Registry {
     let mut registry = Registry::with_prefix("dutiful");
     let up: Gauge = Gauge::default();
     up.set(i64::from(stats.is_some()));
     registry.register("store_up", "1 if the store answered this scrape in time", up);
     if let Some(stats) = stats {
         register(&mut registry, stats, &lines(&stats.queues, served));
+        register_vitals(&mut registry, vitals);
     }
     registry
 }
@@ -66,6 +67,42 @@ fn register(registry: &mut Registry, stats: &Stats, lines: &[Line]) {
     let help = "Leases rescued since the store was made, by any process";
     registry.register("queue_stalled", help, stalled);
     registry.register("store_warnings", "What `dutiful stats` warns of", warnings);
+}
+
+/// What is not known has no row.
+fn register_vitals(registry: &mut Registry, vitals: &Vitals) {
+    let number = |n: u64| -> Gauge {
+        let gauge = Gauge::default();
+        gauge.set(signed(n));
+        gauge
+    };
+    let seconds = |s: f64| -> Gauge<f64, AtomicU64> {
+        let gauge = Gauge::default();
+        gauge.set(s);
+        gauge
+    };
+    if let Some(rows) = vitals.dead_rows {
+        let help = "Rows of our tables that are dead and not vacuumed yet";
+        registry.register("store_dead_rows", help, number(rows));
+    }
+    if let Some(age) = vitals.snapshot_age_s {
+        let help = "How long the oldest snapshot or transaction is held that keeps dead rows, of \
+                    those that our role may see (pg_read_all_stats shows all); 0 while there is \
+                    none";
+        let (name, unit) = ("store_snapshot_age", Unit::Seconds);
+        registry.register_with_unit(name, help, unit, seconds(age));
+    }
+    if let Some(bytes) = vitals.wal_bytes {
+        let help = "Write-ahead log: on Postgres what was written since the last checkpoint, in \
+                    all databases of the server; on SQLite the size of its file";
+        registry.register_with_unit("store_wal", help, Unit::Bytes, number(bytes));
+    }
+    if let Some(lag) = vitals.doorbell_lag_s {
+        let help = "How late this process may have heard lately that there is work: on Postgres \
+                    the round trip of the connection that listens, on SQLite the time between two \
+                    looks";
+        registry.register_with_unit("store_doorbell_lag", help, Unit::Seconds, seconds(lag));
+    }
 }
 
 fn states(counts: &Counts) -> [(&'static str, u64); 5] {

@@ -3,14 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use dutiful::ERROR_CLASSES_MAX;
+
 /// The queue whose rows are there from the start, whatever is served.
 pub(crate) const QUEUE_DEFAULT: &str = "default";
 /// Most pairs of a queue and a type that have rows of their own; the rest share one row.
 pub(crate) const PAIRS_MAX: usize = 200;
-/// Most error classes of a type that have a row of their own.
-pub(crate) const CLASSES_MAX: usize = 50;
+/// Most rows of error classes on the page of a fleet, over all pairs; the smallest go into the row
+/// of their pair's rest.
+pub(crate) const CLASS_ROWS_MAX: usize = 2000;
 /// The label of what is over the limit.
-pub(crate) const OTHER: &str = "other";
+pub(crate) const OTHER: &str = dutiful::ERROR_CLASS_OTHER;
 
 /// A set of `N` labels.
 pub(crate) type Labels<const N: usize> = [(&'static str, Arc<str>); N];
@@ -76,7 +79,7 @@ impl Classes {
         }
         let seen = types.entry(job_type.into()).or_default();
         if !seen.contains(class) {
-            if seen.len() >= CLASSES_MAX {
+            if seen.len() >= ERROR_CLASSES_MAX {
                 return OTHER;
             }
             seen.insert(class.into());
@@ -109,7 +112,7 @@ mod tests {
     #[test]
     fn counts_classes_by_type_up_to_the_limit() {
         let classes = Classes::default();
-        for n in 0..CLASSES_MAX {
+        for n in 0..ERROR_CLASSES_MAX {
             let class = format!("exit {n}");
             assert_eq!(classes.admit("a", &class), class);
         }

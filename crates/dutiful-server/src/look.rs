@@ -4,22 +4,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dutiful::{Client, Error, Stats, StoreError};
+use dutiful::{Client, Error, Stats, StoreError, Vitals};
 use tokio::time::timeout;
 
 use crate::shown::{SHOWN_MAX, Shown};
 
 /// A look is as good as a new one for this long, so that nobody loads a store with probes.
 const FRESH: Duration = Duration::from_millis(500);
+/// So is one at the store's own health, of which nothing changes as fast.
+const VITALS_FRESH: Duration = Duration::from_secs(1);
 
 pub(crate) struct Look {
     client: Client,
     stats: Shown<Stats>,
+    vitals: Shown<Vitals>,
 }
 
 impl Look {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, stats: Shown::new(FRESH) }
+        Self { client, stats: Shown::new(FRESH), vitals: Shown::new(VITALS_FRESH) }
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -45,6 +48,12 @@ impl Look {
             return shown.map_err(|why| StoreError::Unavailable(why).into());
         }
         self.stats.anew(self.client.stats()).await
+    }
+
+    /// Returns what is known of the store's own health; nothing where it does not answer in time.
+    pub(crate) async fn vitals(&self, within: Duration) -> Vitals {
+        let asked = timeout(within, self.vitals.now(self.client.vitals())).await;
+        asked.ok().and_then(Result::ok).map_or_else(Vitals::default, |vitals| *vitals)
     }
 
     /// True while looks are slow: then queues are shown as the last one saw them.
@@ -92,5 +101,19 @@ mod tests {
         let first = look.stats(Duration::from_secs(30)).await.unwrap();
         let second = look.shown(Duration::from_secs(30)).await.unwrap();
         assert!(Arc::ptr_eq(&first, &second), "one look for both");
+    }
+
+    #[tokio::test]
+    async fn waits_no_longer_for_the_health_of_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("jobs.db").display());
+        let client = Client::connect(&url).await.unwrap();
+        let (store, faults) = Faults::around(client.store().clone());
+        let look = Look::new(Client::builder().with_store(store));
+        faults.hang("vitals");
+        assert_eq!(look.vitals(Duration::from_millis(1)).await, Vitals::default());
+        faults.mend("vitals");
+        let vitals = look.vitals(Duration::from_secs(30)).await;
+        assert!(vitals.wal_bytes.is_some(), "{vitals:?}");
     }
 }

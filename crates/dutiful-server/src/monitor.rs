@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use dutiful::{Event, Observer, Stats, WorkerHandle};
+use dutiful::{Event, Observer, Stats, Vitals, WorkerHandle};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
@@ -121,12 +121,12 @@ impl Monitor {
     /// Returns the page of metrics in the OpenMetrics text format.
     pub(crate) fn page(
         &self,
-        stats: Option<&Stats>,
+        (stats, vitals): (Option<&Stats>, &Vitals),
         fleet: Option<&Registry>,
     ) -> Result<String, std::fmt::Error> {
         let mut page = String::new();
         text::encode_registry(&mut page, self.counts.registry())?;
-        text::encode_registry(&mut page, &gauges::registry(stats, &self.served))?;
+        text::encode_registry(&mut page, &gauges::registry(stats, vitals, &self.served))?;
         if let Some(fleet) = fleet {
             text::encode_registry(&mut page, fleet)?;
         }

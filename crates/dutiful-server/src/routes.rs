@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header, uri::Authority};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dutiful::{Client, Stats};
+use dutiful::{Client, Stats, Vitals};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::time::timeout;
@@ -106,7 +106,7 @@ async fn readyz(State(site): State<Arc<Site>>) -> Response {
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
     let Some(board) = &site.fleet else {
         let stats = site.look.stats(SCRAPE_MAX).await.ok();
-        return page(&site, stats.as_deref(), None);
+        return page(&site, stats.as_deref(), None).await;
     };
     let stats = site.look.shown(SCRAPE_MAX).await.ok();
     let fleet = match &stats {
@@ -114,11 +114,15 @@ async fn metrics(State(site): State<Arc<Site>>) -> Response {
         None => None,
     };
     // What is shown may be older: that the store answers is known from what the fleet did.
-    page(&site, stats.as_deref().filter(|_| fleet.is_some()), fleet.as_ref())
+    page(&site, stats.as_deref().filter(|_| fleet.is_some()), fleet.as_ref()).await
 }
 
-fn page(site: &Site, stats: Option<&Stats>, fleet: Option<&Registry>) -> Response {
-    match site.monitor.page(stats, fleet) {
+async fn page(site: &Site, stats: Option<&Stats>, fleet: Option<&Registry>) -> Response {
+    let vitals = match stats {
+        Some(_) => site.look.vitals(SCRAPE_MAX).await,
+        None => Vitals::default(),
+    };
+    match site.monitor.page((stats, &vitals), fleet) {
         Ok(page) => answer(StatusCode::OK, OPEN_METRICS, page),
         Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be written."),
     }

@@ -1,5 +1,7 @@
 //! What was counted since the store was made, for whoever computes rates and quantiles of it.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use dutiful::{Name, SPREAD_MS, Spread, TypeTotals};
@@ -49,6 +51,8 @@ struct TotalsView {
     ran: SpreadView,
     /// How long their jobs had been due before they began.
     waited: SpreadView,
+    /// The failed attempts by error class; at most 50, and `other` for the rest.
+    error_classes: BTreeMap<String, u64>,
 }
 
 /// How durations are spread.
@@ -82,6 +86,7 @@ impl From<TypeTotals> for TotalsView {
             stalled: one.stalled,
             ran: one.ran.into(),
             waited: one.waited.into(),
+            error_classes: one.error_classes,
         }
     }
 }

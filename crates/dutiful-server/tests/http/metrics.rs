@@ -100,6 +100,7 @@ async fn has_every_family_before_the_first_job() {
         ("dutiful_worker_slots_limit", 5.0),
         ("dutiful_store_warnings", 0.0),
         ("dutiful_store_up", 1.0),
+        ("dutiful_store_claim_seconds_count", 0.0),
     ] {
         assert_eq!(page.row(row), value, "{row}");
     }
@@ -138,6 +139,9 @@ async fn has_the_right_numbers_after_jobs_and_nothing_private() {
     ] {
         assert_eq!(page.row(&row), value, "{row}");
     }
+    let claims = page.row("dutiful_store_claim_seconds_count");
+    assert!(claims >= 1.0 && page.row("dutiful_store_claim_seconds_sum") > 0.0, "{claims}");
+    assert_eq!(page.row("dutiful_store_claim_seconds_bucket{le=\"+Inf\"}"), claims);
     for path in ["/metrics", "/healthz", "/readyz"] {
         let answer = site.get(path).await;
         assert!(!answer.body.contains(CANARY), "{path} has what is private: {}", answer.body);
