@@ -44,7 +44,7 @@ const PANELS: [Panel; 9] = [
         "Attempts that failed, each second.",
         "ops",
         &[(
-            r#"sum by (queue) (max by (queue, type) (rate(jobs_failed_total{job="$job", queue=~"$queue"}[$__rate_interval])))"#,
+            r#"sum by (queue) (max by (queue, type, error_class) (rate(jobs_failed_total{job="$job", queue=~"$queue"}[$__rate_interval])))"#,
             "{{queue}}",
         )],
     ),

@@ -16,7 +16,7 @@ const PROMTOOL: &str = "DUTIFUL_TEST_PROMTOOL";
 /// Where nothing else is said, one server answers and its queue is empty.
 type Case = (&'static str, &'static [(&'static str, &'static str)], u32, &'static [&'static str]);
 
-const CASES: [Case; 26] = [
+const CASES: [Case; 27] = [
     ("quiet", &[], 30, &[]),
     ("deep and growing", &[("queue_depth{I}", "10001+10x40")], 30, &["DutifulQueueGrows"]),
     ("deep but shrinking", &[("queue_depth{I}", "20000-10x40")], 30, &[]),
@@ -51,6 +51,17 @@ const CASES: [Case; 26] = [
     (
         "one in ten attempts fails",
         &[("jobs_failed_total{T}", "0+10x40"), ("jobs_completed_total{T}", "0+90x40")],
+        30,
+        &["DutifulJobsFail"],
+    ),
+    (
+        "one in ten attempts fails, with one of two classes",
+        &[
+            ("jobs_failed_total{error_class=\"\",T}", "0x40"),
+            ("jobs_failed_total{error_class=\"panic\",T}", "0+3x40"),
+            ("jobs_failed_total{error_class=\"timeout\",T}", "0+3x40"),
+            ("jobs_completed_total{T}", "0+94x40"),
+        ],
         30,
         &["DutifulJobsFail"],
     ),
