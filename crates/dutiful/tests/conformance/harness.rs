@@ -141,10 +141,10 @@ impl Lab {
         self.name.starts_with("postgres")
     }
 
-    /// Returns the URL of the server, as our role; `None` when there is none.
-    pub(crate) fn server(&self) -> Option<String> {
-        let (server, _) = self.address.url.split_once("?schema=")?;
-        Some(server.to_owned())
+    /// Returns the URL of the server, as our role, and our schema there; `None` without a server.
+    pub(crate) fn server(&self) -> Option<(String, String)> {
+        let (server, schema) = self.address.url.split_once("?schema=")?;
+        Some((server.to_owned(), schema.to_owned()))
     }
 
     /// Opens the same file once more, with the same clock; `None` when the store has no file.

@@ -139,6 +139,21 @@ async fn classes(lab: &Lab) -> BTreeMap<String, u64> {
     sum.error_classes
 }
 
+/// Counts the rows that the store keeps of classes; `None` where nobody else can look.
+async fn kept_classes(lab: &Lab) -> Option<i64> {
+    if let Some(path) = lab.path() {
+        let raw = rusqlite::Connection::open(path).expect("it opens");
+        let count = "SELECT count(*) FROM dutiful_failure_total";
+        return Some(raw.query_row(count, [], |row| row.get(0)).expect("they are counted"));
+    }
+    let (url, schema) = lab.server()?;
+    let (raw, connection) =
+        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("it connects");
+    tokio::spawn(connection);
+    let count = format!("SELECT count(*) FROM {schema}.failure_total");
+    Some(raw.query_one(&count, &[]).await.expect("they are counted").get(0))
+}
+
 fn numbers<const N: usize>(classes: [(&str, u64); N]) -> BTreeMap<String, u64> {
     classes.into_iter().map(|(class, n)| (class.to_owned(), n)).collect()
 }
@@ -198,6 +213,9 @@ async fn of_sixty_classes_fifty_have_a_number_and_the_rest_is_other(lab: Lab) ->
     fail_with(&lab, &["new"]).await;
     let after = classes(&lab).await;
     assert_eq!((after.len(), after[ERROR_CLASS_OTHER]), (ERROR_CLASSES_MAX + 1, 11));
+    if let Some(rows) = kept_classes(&lab).await {
+        assert_eq!(rows, ERROR_CLASSES_MAX as i64 + 1, "no more are kept than are told");
+    }
     let other = lab.active().await;
     lab.end(&other, failed("new")).await;
     let totals = lab.store.totals().await?;

@@ -40,7 +40,7 @@ async fn the_log_of_what_was_written_is_seen(lab: Lab) -> Kept {
 }
 
 async fn a_snapshot_that_somebody_holds_has_an_age(lab: Lab) -> Kept {
-    let Some(url) = lab.server() else {
+    let Some((url, _)) = lab.server() else {
         skip!(lab, "it does not know who reads");
     };
     let holder = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;

@@ -181,3 +181,31 @@ impl Histogram {
         Some(histogram)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::migrate;
+
+    #[test]
+    fn like_failures_of_a_commit_are_one_row_and_those_that_were_rolled_back_none() {
+        let conn = Connection::open_in_memory().expect("it opens");
+        assert!(migrate::migrate(&conn, None).is_ok(), "the schema is made");
+        let (mut tally, name) = (Tally::default(), Name::stored("mail"));
+        let mut fail = |tally: &mut Tally, times: usize| {
+            for _ in 0..times {
+                tally.failed(&name, &name, "Smtp", (Duration::ZERO, Duration::ZERO));
+            }
+        };
+        fail(&mut tally, 7);
+        tally.clear();
+        let before = conn.total_changes();
+        fail(&mut tally, 1000);
+        assert!(tally.write(&conn).is_ok());
+        assert_eq!(conn.total_changes() - before, 2, "one of the tally, one of the class");
+        let n = "SELECT n FROM dutiful_failure_total WHERE class = 'Smtp'";
+        assert_eq!(conn.query_row(n, [], |row| row.get::<_, i64>(0)), Ok(1000));
+        assert!(tally.write(&conn).is_ok());
+        assert_eq!(conn.total_changes() - before, 2, "it is written once");
+    }
+}
