@@ -192,7 +192,7 @@ mod tests {
         let conn = Connection::open_in_memory().expect("it opens");
         assert!(migrate::migrate(&conn, None).is_ok(), "the schema is made");
         let (mut tally, name) = (Tally::default(), Name::stored("mail"));
-        let mut fail = |tally: &mut Tally, times: usize| {
+        let fail = |tally: &mut Tally, times: usize| {
             for _ in 0..times {
                 tally.failed(&name, &name, "Smtp", (Duration::ZERO, Duration::ZERO));
             }
