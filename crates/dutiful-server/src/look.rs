@@ -61,6 +61,11 @@ impl Look {
         self.stats.is_slow()
     }
 
+    /// A change came through this server.
+    pub(crate) fn changed(&self) {
+        self.stats.changed();
+    }
+
     /// The numbers changed by the hand of somebody who wants to see it.
     pub(crate) fn forget(&self) {
         self.stats.forget();

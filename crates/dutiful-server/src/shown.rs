@@ -10,8 +10,10 @@ use tokio::time::timeout;
 use crate::labels::lock;
 
 /// What takes no longer than this is found out for everybody who asks.
-const SLOW: Duration = Duration::from_millis(20);
-/// What is slow is shown for so many times as long as it took, and renewed then.
+const SLOW: Duration = Duration::from_millis(40);
+/// What takes longer than this is not found out anew at each change.
+const VERY_SLOW: Duration = Duration::from_millis(250);
+/// What is slow is renewed after so many times as long as it took, and shown for twice that.
 const REST: u32 = 10;
 /// Nothing is shown that is older.
 pub(crate) const SHOWN_MAX: Duration = Duration::from_secs(60);
@@ -29,6 +31,8 @@ struct Last<T> {
     at: Instant,
     took: Duration,
     answer: Arc<T>,
+    /// True when it is known not to be true any more.
+    changed: bool,
 }
 
 impl<T: Send + Sync + 'static> Shown<T> {
@@ -41,9 +45,18 @@ impl<T: Send + Sync + 'static> Shown<T> {
         lock(&self.last).as_ref().is_some_and(|last| last.took > SLOW)
     }
 
-    /// Somebody changed something and wants to see it.
+    /// A person changed something and wants to see it.
     pub(crate) fn forget(&self) {
         *lock(&self.last) = None;
+    }
+
+    /// Something changed: that is seen as soon as the answer is not fresh any more, unless it takes
+    /// very long.
+    pub(crate) fn changed(&self) {
+        let mut last = lock(&self.last);
+        if let Some(last) = last.as_mut().filter(|last| last.took <= VERY_SLOW) {
+            last.changed = true;
+        }
     }
 
     /// Returns the answer as it is now.
@@ -55,12 +68,19 @@ impl<T: Send + Sync + 'static> Shown<T> {
         self.good_or(good, ask).await
     }
 
-    /// Asks, whoever asked before: for who looks now and then by itself, and has others see it.
+    /// Asks, whoever asked before: for who looks now and then by itself. Others are shown what it
+    /// saw where that took long.
     pub(crate) async fn anew<E>(
         &self,
         ask: impl Future<Output = Result<T, E>>,
     ) -> Result<Arc<T>, E> {
-        keep(&self.last, ask).await
+        let begun = Instant::now();
+        let answer = Arc::new(ask.await?);
+        let (at, took) = (Instant::now(), begun.elapsed());
+        if took > SLOW {
+            *lock(&self.last) = Some(Last { at, took, answer: answer.clone(), changed: false });
+        }
+        Ok(answer)
     }
 
     /// Returns the answer, which is some seconds old where it is slow.
@@ -71,7 +91,8 @@ impl<T: Send + Sync + 'static> Shown<T> {
         let good = || {
             self.last_if(|last| {
                 let age = last.at.elapsed();
-                age < self.fresh || (last.took > SLOW && age < SHOWN_MAX)
+                let slow = last.took > SLOW && age < (last.took * REST * 2).min(SHOWN_MAX);
+                age < self.fresh || (slow && !last.changed)
             })
         };
         let Some(answer) = good() else { return self.good_or(good, ask).await };
@@ -120,7 +141,7 @@ async fn keep<T, E>(
     let begun = Instant::now();
     let answer = Arc::new(ask.await?);
     let (at, took) = (Instant::now(), begun.elapsed());
-    *lock(last) = Some(Last { at, took, answer: answer.clone() });
+    *lock(last) = Some(Last { at, took, answer: answer.clone(), changed: false });
     Ok(answer)
 }
 
@@ -187,10 +208,45 @@ mod tests {
         }
         age(&shown, took, took);
         assert_eq!(see().await, 2);
-        age(&shown, SHOWN_MAX, took);
-        assert_eq!(see().await, 3, "too old to be shown");
+        for (too_old, took) in [(took * REST * 2, took), (SHOWN_MAX, SHOWN_MAX)] {
+            let before = see().await;
+            age(&shown, too_old, took);
+            assert_eq!(see().await, before + 1, "too old to be shown");
+        }
+        let before = see().await;
         shown.forget();
-        assert_eq!(see().await, 4);
+        assert_eq!(see().await, before + 1);
+    }
+
+    #[tokio::test]
+    async fn a_change_is_seen_at_once_unless_that_takes_very_long() {
+        let (shown, question) = (Shown::new(FRESH), Question::default());
+        let see = async || *shown.shown(question.ask()).await.unwrap();
+        assert_eq!(see().await, 1);
+        age(&shown, FRESH, VERY_SLOW);
+        assert_eq!(see().await, 1);
+        shown.changed();
+        assert_eq!(see().await, 2);
+        shown.changed();
+        assert_eq!(see().await, 2, "fresh enough, whatever changes");
+        shown.forget();
+        assert_eq!(see().await, 3);
+        age(&shown, FRESH, VERY_SLOW * 2);
+        shown.changed();
+        assert_eq!(see().await, 3);
+    }
+
+    #[tokio::test]
+    async fn who_looks_by_itself_has_others_see_what_took_long_alone() {
+        let (shown, question) = (Shown::new(FRESH), Question::default());
+        assert_eq!(*shown.anew(question.ask()).await.unwrap(), 1);
+        assert_eq!(*shown.shown(question.ask()).await.unwrap(), 2);
+        let slow = async {
+            tokio::time::sleep(SLOW * 2).await;
+            Ok::<_, String>(7)
+        };
+        assert_eq!(*shown.anew(slow).await.unwrap(), 7);
+        assert_eq!(*shown.shown(question.ask()).await.unwrap(), 7);
     }
 
     #[tokio::test]

@@ -172,9 +172,12 @@ pub(crate) async fn audited(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let slot = Slot::default();
+    let (slot, safe) = (Slot::default(), request.method().is_safe());
     request.extensions_mut().insert(slot.clone());
     let response = next.run(request).await;
+    if !safe {
+        site.changed();
+    }
     let written = lock(&slot.0).take();
     if let Some(open) = written {
         site.see_anew();

@@ -132,6 +132,10 @@ impl Groups {
         shown.shown(async move { dead_groups(&client, filter).await }).await
     }
 
+    pub(super) fn changed(&self) {
+        lock(&self.0).values().for_each(|shown| shown.changed());
+    }
+
     pub(super) fn forget(&self) {
         lock(&self.0).clear();
     }

@@ -142,7 +142,13 @@ impl Site {
         self.0.look.shown(STATS_MAX).await.map_err(unavailable)
     }
 
-    /// Somebody changed something, and will look at it.
+    /// A request changed something.
+    fn changed(&self) {
+        self.0.look.changed();
+        self.0.groups.changed();
+    }
+
+    /// An operator changed something, and will look at it.
     fn see_anew(&self) {
         self.0.look.forget();
         self.0.groups.forget();
