@@ -1,7 +1,8 @@
 // Tests the dashboard in a browser against a real server: `node run.mjs [FOLDER for pictures]`.
 //
 // Environment: DUTIFUL_BIN (the binary), DUTIFUL_TEST_BROWSER (a node_modules folder with
-// playwright-core and axe-core), CHROMIUM (the browser's path).
+// playwright-core and axe-core), CHROMIUM (the browser's path); DUTIFUL_TEST_BROWSER_JOBS for another
+// number of jobs than the usual 4000: for pictures of a shop that is as busy as a real one.
 
 import { access } from "./access.mjs";
 import { check, close, launch } from "./check.mjs";
@@ -33,7 +34,7 @@ try {
   await flows.empty(browser, server);
   let seeded;
   await check("a busy shop is set up over the API", async () => {
-    seeded = await seed(server);
+    seeded = await seed(server, Number(process.env.DUTIFUL_TEST_BROWSER_JOBS || 4000));
   });
   timer = beating(seeded);
   const stop = simmer(server, seeded.seeder);
