@@ -9,10 +9,11 @@ import {
   curl, Empty, Head, html, jobHref, Loaded, queueHref, State, STATES, Text, Time,
 } from "./parts.js";
 import { go } from "./router.js";
-import { useEffect, useState } from "./vendor/hooks.js";
+import { useEffect, useRef, useState } from "./vendor/hooks.js";
 
 const PAGE = 50;
-/** How long one click goes on searching, and the look at the newest jobs. */
+/** How long one click goes on searching, and the first look; what is looked at again and again by
+ * itself is one page. */
 const SEARCH_MS = 3000;
 const LOOK_MS = 500;
 const FIELDS = ["state", "queue", "type", "group", "tag", "correlation_id", "error", "since",
@@ -61,8 +62,13 @@ export function Jobs({ search: text }) {
   const key = JSON.stringify(filter);
   const [more, setMore] = useState({ jobs: [], next: undefined, busy: false });
   const [chosen, choose] = useState(new Set());
+  const looked = useRef();
   const extended = more.next !== undefined;
-  const first = usePoll(() => pageOf(filter, undefined, LOOK_MS), 5000, [key],
+  const first = usePoll(() => {
+    const most = looked.current === key ? 0 : LOOK_MS;
+    looked.current = key;
+    return pageOf(filter, undefined, most);
+  }, 5000, [key],
     { live: true, pause: extended || chosen.size > 0 });
   useEffect(() => {
     setMore({ jobs: [], next: undefined, busy: false });

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dutiful::{Client, Error, Stats, StoreError, Vitals};
+use dutiful::store::KeptRange;
+use dutiful::{Client, Error, Name, Stats, StoreError, Vitals};
 use tokio::time::timeout;
 
 use crate::shown::{SHOWN_MAX, Shown};
@@ -18,11 +19,13 @@ pub(crate) struct Look {
     client: Client,
     stats: Shown<Stats>,
     vitals: Shown<Vitals>,
+    turns: Shown<usize>,
 }
 
 impl Look {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, stats: Shown::new(FRESH), vitals: Shown::new(VITALS_FRESH) }
+        let (stats, vitals) = (Shown::new(FRESH), Shown::new(VITALS_FRESH));
+        Self { client, stats, vitals, turns: Shown::new(FRESH) }
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -32,7 +35,7 @@ impl Look {
     /// Returns the store's numbers as they are now, or why there are none, in a clause that fits a
     /// sentence.
     pub(crate) async fn stats(&self, within: Duration) -> Result<Arc<Stats>, String> {
-        in_time(within, self.stats.now(self.client.stats())).await
+        in_time(within, self.stats.now(ask(self.client.clone()))).await
     }
 
     /// Returns the store's numbers for people and machines that watch: where a look is slow they
@@ -47,12 +50,20 @@ impl Look {
             let shown = self.shown(SHOWN_MAX).await;
             return shown.map_err(|why| StoreError::Unavailable(why).into());
         }
-        self.stats.anew(self.client.stats()).await
+        self.stats.anew(ask(self.client.clone())).await
+    }
+
+    /// Returns why the store does not answer, where it does not: a question that costs nothing.
+    pub(crate) async fn answers(&self, within: Duration) -> Result<(), String> {
+        let asked = self.turns.now(turns(self.client.clone()));
+        in_time(within, asked).await.map(drop)
     }
 
     /// Returns what is known of the store's own health; nothing where it does not answer in time.
     pub(crate) async fn vitals(&self, within: Duration) -> Vitals {
-        let asked = timeout(within, self.vitals.now(self.client.vitals())).await;
+        let client = self.client.clone();
+        let asked = self.vitals.now(async move { client.vitals().await });
+        let asked = timeout(within, asked).await;
         asked.ok().and_then(Result::ok).map_or_else(Vitals::default, |vitals| *vitals)
     }
 
@@ -76,10 +87,17 @@ async fn ask(client: Client) -> Result<Stats, Error> {
     client.stats().await
 }
 
-async fn in_time(
+/// Asks for one of the few things that stand on a small shelf.
+async fn turns(client: Client) -> Result<usize, Error> {
+    let shelf = Name::new("shelf", "turns")?;
+    let range = KeptRange { shelf, from: String::new(), to: None, newest_first: false, limit: 1 };
+    Ok(client.store().kept(range).await?.len())
+}
+
+async fn in_time<T>(
     within: Duration,
-    asked: impl Future<Output = Result<Arc<Stats>, Error>>,
-) -> Result<Arc<Stats>, String> {
+    asked: impl Future<Output = Result<Arc<T>, Error>>,
+) -> Result<Arc<T>, String> {
     match timeout(within, asked).await {
         Ok(Ok(stats)) => Ok(stats),
         Ok(Err(error)) => Err(format!("the store failed to {error}")),
@@ -103,6 +121,7 @@ mod tests {
         let why = look.stats(Duration::from_millis(1)).await.unwrap_err();
         assert_eq!(why, "the store did not answer within 1ms");
         faults.mend("stats");
+        let look = Look::new(look.client().clone());
         let first = look.stats(Duration::from_secs(30)).await.unwrap();
         let second = look.shown(Duration::from_secs(30)).await.unwrap();
         assert!(Arc::ptr_eq(&first, &second), "one look for both");
@@ -118,6 +137,7 @@ mod tests {
         faults.hang("vitals");
         assert_eq!(look.vitals(Duration::from_millis(1)).await, Vitals::default());
         faults.mend("vitals");
+        let look = Look::new(look.client().clone());
         let vitals = look.vitals(Duration::from_secs(30)).await;
         assert!(vitals.wal_bytes.is_some(), "{vitals:?}");
     }

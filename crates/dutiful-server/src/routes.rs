@@ -73,7 +73,7 @@ async fn healthz(State(site): State<Arc<Site>>) -> Response {
         Phase::Working => {}
     }
     let looked = async {
-        let stats = site.look.stats(LIVES_MAX).await?;
+        let stats = site.look.shown(LIVES_MAX).await?;
         Ok(site.monitor.health().stuck(&site.monitor, &site.look, &stats).await)
     };
     match timeout(LIVES_MAX, looked).await {
@@ -94,7 +94,7 @@ async fn readyz(State(site): State<Arc<Site>>) -> Response {
         }
         Phase::Working => {}
     }
-    if let Err(why) = site.look.stats(READY_MAX).await {
+    if let Err(why) = site.look.answers(READY_MAX).await {
         return unwell(&why);
     }
     if let Some(verb) = site.monitor.health().trouble() {

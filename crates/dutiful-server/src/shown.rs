@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use crate::labels::lock;
@@ -18,12 +19,19 @@ const REST: u32 = 10;
 /// Nothing is shown that is older.
 pub(crate) const SHOWN_MAX: Duration = Duration::from_secs(60);
 
-/// Something that is found out by asking the store, one question at a time, whoever asks.
+/// Something that is found out by asking the store, one question at a time, whoever asks. A question
+/// goes on to its end when who asked has given up, so that what takes long is known at last.
 pub(crate) struct Shown<T> {
     /// An answer is as good as a new one for so long.
     fresh: Duration,
-    last: Arc<Mutex<Option<Last<T>>>>,
+    known: Arc<Mutex<Known<T>>>,
     asking: Arc<tokio::sync::Mutex<()>>,
+}
+
+struct Known<T> {
+    last: Option<Last<T>>,
+    /// How often it was forgotten: a question from before it is of no use after it.
+    forgotten: u64,
 }
 
 /// The last answer, when it came, and how long it took.
@@ -31,56 +39,65 @@ struct Last<T> {
     at: Instant,
     took: Duration,
     answer: Arc<T>,
-    /// True when it is known not to be true any more.
-    changed: bool,
+    truth: Truth,
+}
+
+/// What is known to have happened since an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Truth {
+    Unchanged,
+    /// It changed, as it does all the time.
+    Changed,
+    /// It changed by the hand of somebody who wants to see it.
+    Forgotten,
 }
 
 impl<T: Send + Sync + 'static> Shown<T> {
     pub(crate) fn new(fresh: Duration) -> Self {
-        Self { fresh, last: Arc::default(), asking: Arc::default() }
+        let known = Arc::new(Mutex::new(Known { last: None, forgotten: 0 }));
+        Self { fresh, known, asking: Arc::default() }
     }
 
     /// True while answers are slow.
     pub(crate) fn is_slow(&self) -> bool {
-        lock(&self.last).as_ref().is_some_and(|last| last.took > SLOW)
+        lock(&self.known).last.as_ref().is_some_and(|last| last.took > SLOW)
     }
 
     /// A person changed something and wants to see it.
     pub(crate) fn forget(&self) {
-        *lock(&self.last) = None;
+        let mut known = lock(&self.known);
+        known.forgotten += 1;
+        if let Some(last) = &mut known.last {
+            last.truth = Truth::Forgotten;
+        }
     }
 
     /// Something changed: that is seen as soon as the answer is not fresh any more, unless it takes
     /// very long.
     pub(crate) fn changed(&self) {
-        let mut last = lock(&self.last);
-        if let Some(last) = last.as_mut().filter(|last| last.took <= VERY_SLOW) {
-            last.changed = true;
+        let mut known = lock(&self.known);
+        let quick = |last: &&mut Last<T>| last.took <= VERY_SLOW && last.truth == Truth::Unchanged;
+        if let Some(last) = known.last.as_mut().filter(quick) {
+            last.truth = Truth::Changed;
         }
     }
 
     /// Returns the answer as it is now.
-    pub(crate) async fn now<E>(
+    pub(crate) async fn now<E: Send + 'static>(
         &self,
-        ask: impl Future<Output = Result<T, E>>,
+        ask: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<Arc<T>, E> {
-        let good = || self.last_if(|last| last.at.elapsed() < self.fresh);
-        self.good_or(good, ask).await
+        self.good_or(|last| last.at.elapsed() < self.fresh, ask).await
     }
 
     /// Asks, whoever asked before: for who looks now and then by itself. Others are shown what it
     /// saw where that took long.
-    pub(crate) async fn anew<E>(
+    pub(crate) async fn anew<E: Send + 'static>(
         &self,
-        ask: impl Future<Output = Result<T, E>>,
+        ask: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<Arc<T>, E> {
-        let begun = Instant::now();
-        let answer = Arc::new(ask.await?);
-        let (at, took) = (Instant::now(), begun.elapsed());
-        if took > SLOW {
-            *lock(&self.last) = Some(Last { at, took, answer: answer.clone(), changed: false });
-        }
-        Ok(answer)
+        let asking = self.asking.clone().lock_owned().await;
+        self.ask(asking, ask, |took| took > SLOW).await
     }
 
     /// Returns the answer, which is some seconds old where it is slow.
@@ -88,61 +105,81 @@ impl<T: Send + Sync + 'static> Shown<T> {
         &self,
         ask: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<Arc<T>, E> {
-        let good = || {
-            self.last_if(|last| {
-                let age = last.at.elapsed();
-                let slow = last.took > SLOW && age < (last.took * REST * 2).min(SHOWN_MAX);
-                age < self.fresh || (slow && !last.changed)
-            })
+        let is_good = |last: &Last<T>| {
+            let age = last.at.elapsed();
+            let slow = last.took > SLOW && age < (last.took * REST * 2).min(SHOWN_MAX);
+            age < self.fresh || (slow && last.truth == Truth::Unchanged)
         };
-        let Some(answer) = good() else { return self.good_or(good, ask).await };
-        let is_due = |last: &Last<T>| last.at.elapsed() >= self.fresh.max(last.took * REST);
-        if self.last_if(is_due).is_some() {
-            self.renew(ask);
+        let Some(answer) = self.last_if(is_good) else { return self.good_or(is_good, ask).await };
+        let rests = |last: &Last<T>| (last.took * REST).min(SHOWN_MAX / 2).max(self.fresh);
+        if self.last_if(|last| last.at.elapsed() >= rests(last)).is_some()
+            && let Ok(turn) = self.asking.clone().try_lock_owned()
+        {
+            // Who asks when the answer is too old hears of the trouble.
+            drop(self.ask(turn, ask, |_| true));
         }
         Ok(answer)
     }
 
     fn last_if(&self, is_good: impl Fn(&Last<T>) -> bool) -> Option<Arc<T>> {
-        lock(&self.last).as_ref().filter(|last| is_good(last)).map(|last| last.answer.clone())
+        let known = lock(&self.known);
+        let last = known.last.as_ref().filter(|last| last.truth != Truth::Forgotten);
+        last.filter(|last| is_good(last)).map(|last| last.answer.clone())
     }
 
-    async fn good_or<E>(
+    async fn good_or<E: Send + 'static>(
         &self,
-        good: impl Fn() -> Option<Arc<T>>,
-        ask: impl Future<Output = Result<T, E>>,
+        is_good: impl Fn(&Last<T>) -> bool,
+        ask: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<Arc<T>, E> {
-        if let Some(answer) = good() {
+        if let Some(answer) = self.last_if(&is_good) {
             return Ok(answer);
         }
-        let _turn = self.asking.lock().await;
-        match good() {
+        let turn = self.asking.clone().lock_owned().await;
+        match self.last_if(is_good) {
             Some(answer) => Ok(answer),
-            None => keep(&self.last, ask).await,
+            None => self.ask(turn, ask, |_| true).await,
         }
     }
 
-    /// Asks again in the background, unless somebody does already.
-    fn renew<E: Send + 'static>(&self, ask: impl Future<Output = Result<T, E>> + Send + 'static) {
-        let Ok(turn) = self.asking.clone().try_lock_owned() else { return };
-        let last = self.last.clone();
-        tokio::spawn(async move {
-            let _turn = turn;
-            // Who asks when the answer is too old hears of the trouble.
-            let _ = timeout(SHOWN_MAX, keep(&last, ask)).await;
+    /// Begins to ask; the answer is kept whether or not somebody waits for it.
+    fn ask<E: Send + 'static>(
+        &self,
+        turn: OwnedMutexGuard<()>,
+        ask: impl Future<Output = Result<T, E>> + Send + 'static,
+        keeps: impl Fn(Duration) -> bool + Send + 'static,
+    ) -> impl Future<Output = Result<Arc<T>, E>> {
+        let (known, before) = (self.known.clone(), lock(&self.known).forgotten);
+        let asked = tokio::spawn(async move {
+            let begun = Instant::now();
+            tokio::pin!(ask);
+            let mut turn = Some(turn);
+            let answer = match timeout(SHOWN_MAX, &mut ask).await {
+                Ok(answer) => answer,
+                // A store that never answers must not keep others from asking it again.
+                Err(_) => {
+                    turn.take();
+                    ask.await
+                }
+            };
+            let answer = Arc::new(answer?);
+            let (at, took) = (Instant::now(), begun.elapsed());
+            let mut known = lock(&known);
+            if known.forgotten == before && keeps(took) {
+                let (answer, truth) = (answer.clone(), Truth::Unchanged);
+                known.last = Some(Last { at, took, answer, truth });
+            }
+            drop(turn);
+            Ok(answer)
         });
+        async move {
+            match asked.await {
+                Ok(answer) => answer,
+                // Nobody aborts it.
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            }
+        }
     }
-}
-
-async fn keep<T, E>(
-    last: &Mutex<Option<Last<T>>>,
-    ask: impl Future<Output = Result<T, E>>,
-) -> Result<Arc<T>, E> {
-    let begun = Instant::now();
-    let answer = Arc::new(ask.await?);
-    let (at, took) = (Instant::now(), begun.elapsed());
-    *lock(last) = Some(Last { at, took, answer: answer.clone(), changed: false });
-    Ok(answer)
 }
 
 #[cfg(test)]
@@ -153,6 +190,8 @@ mod tests {
     use super::*;
 
     const FRESH: Duration = Duration::from_millis(500);
+    /// Longer than a test takes.
+    const LONG: Duration = Duration::from_secs(600);
 
     /// A question whose answer is how often it was asked.
     #[derive(Default)]
@@ -167,19 +206,68 @@ mod tests {
 
     /// Makes the last answer so old, and says how long it took.
     fn age(shown: &Shown<u32>, age: Duration, took: Duration) {
-        let mut last = lock(&shown.last);
-        let last = last.as_mut().unwrap();
+        let mut known = lock(&shown.known);
+        let last = known.last.as_mut().unwrap();
         (last.at, last.took) = (Instant::now().checked_sub(age).unwrap(), took);
+    }
+
+    /// A question that is answered when the gate opens.
+    fn gated(
+        question: &Question,
+        gate: &Arc<tokio::sync::Semaphore>,
+    ) -> impl Future<Output = Result<u32, String>> + Send + use<> {
+        let (gate, ask) = (gate.clone(), question.ask());
+        async move {
+            gate.acquire().await.unwrap().forget();
+            ask.await
+        }
     }
 
     #[tokio::test]
     async fn is_asked_once_for_many_who_ask_at_once() {
-        let (shown, question) = (Shown::new(FRESH), Question::default());
-        assert_eq!(*shown.now(question.ask()).await.unwrap(), 1);
-        age(&shown, Duration::ZERO, Duration::ZERO);
+        let (shown, question) = (Shown::new(LONG), Question::default());
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let all = futures_util::future::join_all(
+            (0..10).map(|_| async { *shown.shown(gated(&question, &gate)).await.unwrap() }),
+        );
+        let open = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            gate.add_permits(10);
+        };
+        assert_eq!(tokio::join!(all, open).0, [1; 10]);
         assert_eq!(*shown.now(question.ask()).await.unwrap(), 1, "fresh enough");
-        age(&shown, FRESH, Duration::from_secs(1));
+        age(&shown, LONG, Duration::from_secs(1));
         assert_eq!(*shown.now(question.ask()).await.unwrap(), 2, "slow or not");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_though_nobody_waited_for_it() {
+        let (shown, question) = (Shown::new(LONG), Question::default());
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let asked = shown.shown(gated(&question, &gate));
+        let given_up = tokio::time::timeout(Duration::from_millis(1), asked).await;
+        assert!(given_up.is_err());
+        gate.add_permits(1);
+        assert_eq!(*shown.shown(question.ask()).await.unwrap(), 1, "the first is waited for");
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_before_a_change_is_not_shown_after_it() {
+        let (shown, question) = (Shown::new(LONG), Question::default());
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let before = shown.shown(gated(&question, &gate));
+        let change = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            shown.forget();
+            gate.add_permits(1);
+        };
+        let (before, ()) = tokio::join!(before, change);
+        assert_eq!(*before.unwrap(), 1);
+        assert_eq!(*shown.shown(question.ask()).await.unwrap(), 2);
+        age(&shown, LONG / 2, LONG);
+        shown.forget();
+        assert!(shown.is_slow(), "that is not forgotten");
+        assert_eq!(*shown.shown(question.ask()).await.unwrap(), 3);
     }
 
     #[tokio::test]

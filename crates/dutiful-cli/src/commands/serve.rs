@@ -10,6 +10,7 @@ use dutiful_server::tokens::{self, NewToken};
 use dutiful_server::{NOTIFY_QUEUE, NOTIFY_SLOTS};
 use tokio::sync::oneshot;
 
+use crate::deed;
 use crate::failure::{Answer, Failure};
 use crate::handlers::{self, Wishes};
 use crate::probes::Probes;
@@ -126,8 +127,11 @@ async fn first_token(client: &Client) -> Result<(), Failure> {
         return Ok(());
     }
     let (name, scopes) = ("first".to_owned(), vec!["admin".to_owned()]);
-    let made = tokens::create(client, NewToken { name, scopes, ..NewToken::default() }).await;
-    let (token, _) = made.map_err(|error| Failure::failed(error.to_string()))?;
+    let making = async {
+        let made = tokens::create(client, NewToken { name, scopes, ..NewToken::default() }).await;
+        made.map_err(|error| Failure::failed(error.to_string()))
+    };
+    let (token, _) = deed::done(client, "tokens.create", "first", making).await?;
     output::note("there was no token yet; this one may do everything, and is not shown again:");
     output::note(token);
     Ok(())

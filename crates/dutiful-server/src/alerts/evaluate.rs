@@ -56,6 +56,9 @@ pub(crate) struct Record {
     pub(crate) state: State,
     /// When this state began, in ms since 1970.
     pub(crate) since: i64,
+    /// When it began to fire, or had.
+    #[serde(default)]
+    pub(crate) fired: Option<i64>,
     pub(crate) value: f64,
     pub(crate) threshold: f64,
     pub(crate) summary: String,
@@ -204,6 +207,7 @@ impl Subject<'_> {
         if let Some(before) = before.filter(|_| state == State::Firing) {
             record.acknowledged.clone_from(&before.acknowledged);
             record.told = before.told;
+            record.fired = before.fired;
             // That it got worse is news.
             if record.severity > before.severity {
                 record.becomes(State::Firing, now);
@@ -222,6 +226,7 @@ impl Subject<'_> {
             severity: found.severity.unwrap_or(self.setting.severity).min(self.setting.severity),
             state: State::Pending,
             since: self.when.now,
+            fired: None,
             value: found.value,
             threshold: self.setting.threshold,
             summary: found.summary,
@@ -241,6 +246,9 @@ impl Record {
     }
 
     fn becomes(&mut self, state: State, now: i64) {
+        if state == State::Firing {
+            self.fired = Some(now);
+        }
         (self.state, self.since, self.gone, self.told) = (state, now, None, false);
     }
 

@@ -33,6 +33,7 @@ fn notice(alert: Alert) -> Notice {
         state: alert.state.as_str().to_owned(),
         queue: alert.queue,
         since: alert.since.to_string(),
+        fired_at: alert.fired_at.map(|at| at.to_string()),
         value: alert.value,
         threshold: alert.threshold,
         summary: alert.summary,

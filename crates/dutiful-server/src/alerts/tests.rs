@@ -311,9 +311,12 @@ fn scheduled_jobs_that_nobody_moves_on_are_overdue() {
     assert_eq!(scene.state(Rule::Overdue), Some(State::Firing));
     let alert = scene.alert(Rule::Overdue);
     assert!(alert.summary.contains("nobody moves them on"), "{}", alert.summary);
+    let fired = alert.since;
     scene.line.overdue_s = 0.0;
     scene.still(SETTLE + 20 * SECOND);
     assert_eq!(scene.state(Rule::Overdue), Some(State::Resolved));
+    let over = scene.alert(Rule::Overdue);
+    assert!(over.fired == Some(fired) && over.since > fired, "it is known when it fired");
 }
 
 #[test]

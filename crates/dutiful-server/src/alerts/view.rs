@@ -25,6 +25,9 @@ pub struct Alert {
     /// When this state began.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
+    /// When it began to fire, or had; `None` while it is pending.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub fired_at: Option<Timestamp>,
     /// What was measured, in the unit of the threshold.
     pub value: f64,
     /// What the rule allows.
@@ -85,6 +88,7 @@ impl From<Record> for Alert {
             severity: record.severity,
             state: record.state,
             since: time(record.since),
+            fired_at: record.fired.map(time),
             value: record.value,
             threshold: record.threshold,
             unit: record.rule.unit(),

@@ -180,7 +180,9 @@ pub(crate) async fn audited(
     }
     let written = lock(&slot.0).take();
     if let Some(open) = written {
-        site.see_anew();
+        if response.status().is_success() {
+            site.see_anew();
+        }
         open.close(site.client(), response.status().as_u16()).await;
     }
     response

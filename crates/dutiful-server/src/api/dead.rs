@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use dutiful::{Client, Error, Filter, JobId, JobInfo, Name, State as JobState, Timestamp};
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -92,9 +93,8 @@ pub(super) async fn groups(
     let dead = FilterInput { state, queue, job_type, ..FilterInput::default() };
     let mut found = (*site.groups().of(site.client(), dead.chosen()?.filter).await?).clone();
     if !allowed.sees_all() {
-        for group in &mut found.groups {
-            hide(&site, group).await?;
-        }
+        let hidden = found.groups.iter_mut().map(|group| hide(&site, group));
+        try_join_all(hidden).await?;
     }
     Ok(Json(found))
 }

@@ -64,8 +64,11 @@ pub(crate) struct Notice {
     pub(crate) state: String,
     /// Which queue; `None` when it is about the whole store.
     pub(crate) queue: Option<String>,
-    /// Since when it fires, in RFC 3339.
+    /// When this state began, in RFC 3339.
     pub(crate) since: String,
+    /// When it began to fire.
+    #[serde(default)]
+    pub(crate) fired_at: Option<String>,
     pub(crate) value: f64,
     pub(crate) threshold: f64,
     /// What is wrong, with the numbers, in one sentence.
@@ -122,7 +125,7 @@ pub(crate) async fn notify(
 ) -> Result<usize, Error> {
     let mut new = 0;
     for target in targets.that_want(alert) {
-        let id = id_of(event, alert, target);
+        let id = id_of(event, (&alert.id, &alert.since), target);
         let notification =
             Notification { event, alert: alert.clone(), server: targets.server().to_owned() };
         let job = Notify { target: target.to_owned(), notification };
@@ -132,10 +135,11 @@ pub(crate) async fn notify(
     Ok(new)
 }
 
-/// Returns the id that the same news for the same target always has.
-fn id_of(event: Event, alert: &Notice, target: &str) -> JobId {
+/// Returns the id that the same news for the same target always has: what became of an alert, and
+/// when.
+fn id_of(event: Event, (alert, since): (&str, &str), target: &str) -> JobId {
     // No name has a line break, so no two sets of words are the same text.
-    let words = [ID_OF, &alert.id, &event.to_string(), &alert.since, target].join("\n");
+    let words = [ID_OF, alert, &event.to_string(), since, target].join("\n");
     JobId::from_bytes(Uuid::new_v5(&Uuid::NAMESPACE_URL, words.as_bytes()).into_bytes())
 }
 
@@ -160,7 +164,9 @@ async fn wait_for_the_beginning(client: &Client, job: &Notify) -> dutiful::Resul
     let Notification { event: Event::Resolved, alert, .. } = &job.notification else {
         return Ok(());
     };
-    let firing = client.job(id_of(Event::Firing, alert, &job.target)).await?;
+    let Some(fired_at) = &alert.fired_at else { return Ok(()) };
+    let firing = id_of(Event::Firing, (&alert.id, fired_at), &job.target);
+    let firing = client.job(firing).await?;
     if firing.is_some_and(|firing| !firing.state.is_final()) {
         let waits = HandlerError::msg("that it fires is not told yet").with_class("order");
         return Err(HandlerError::snooze(ORDER_WAIT, waits));
@@ -186,7 +192,8 @@ pub async fn try_notifications(targets: &NotifyTargets) -> Vec<(String, dutiful:
         severity: NotifySeverity::Warning,
         state: "firing".into(),
         queue: None,
-        since: now,
+        since: now.clone(),
+        fired_at: Some(now),
         value: 0.0,
         threshold: 0.0,
         summary: "This is a test: nothing is wrong".into(),

@@ -27,6 +27,7 @@ fn notice() -> Notice {
         state: "firing".into(),
         queue: Some("mail".into()),
         since: "2026-11-29T02:00:00.000000Z".into(),
+        fired_at: Some("2026-11-29T02:00:00.000000Z".into()),
         value: 640.0,
         threshold: 600.0,
         summary: "The oldest job in mail has waited for 640 s <& longer>".into(),
@@ -326,7 +327,8 @@ async fn that_it_is_over_is_told_last() {
     let site = Site::new(&targets).await;
     notify(&site.client, &targets, Event::Firing, &notice()).await.unwrap();
     site.in_state(State::Failed, 1).await;
-    let resolved = Notice { state: "resolved".into(), ..notice() };
+    let since = "2026-11-29T02:00:30.000000Z".into();
+    let resolved = Notice { state: "resolved".into(), since, ..notice() };
     notify(&site.client, &targets, Event::Resolved, &resolved).await.unwrap();
     site.in_state(State::Completed, 2).await;
     for event in ["firing", "firing", "resolved"] {

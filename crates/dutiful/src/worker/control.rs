@@ -44,17 +44,14 @@ struct EndBy {
 impl WorkerHandle {
     /// Tells the worker to stop in order: no more claims, finish or release, flush.
     pub fn stop(&self) {
-        lock(&self.0.end_by).told.get_or_insert_with(Instant::now);
+        self.0.told();
         self.0.stop.cancel();
     }
 
     /// The same with another grace than its own, from now on, of 30 days at most. Of several times
     /// that it was told the earliest counts, also if it is told while it stops.
     pub fn stop_within(&self, grace: Duration) {
-        let by = Instant::now() + grace.min(GRACE_MAX);
-        let mut end = lock(&self.0.end_by);
-        end.by = Some(end.by.map_or(by, |before| before.min(by)));
-        drop(end);
+        self.0.hurry(grace.min(GRACE_MAX));
         self.0.stop.cancel();
     }
 
@@ -102,6 +99,17 @@ impl WorkerHandle {
 }
 
 impl Control {
+    /// Its own grace begins, if it has not.
+    pub(super) fn told(&self) {
+        lock(&self.end_by).told.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn hurry(&self, grace: Duration) {
+        let by = Instant::now() + grace;
+        let mut end = lock(&self.end_by);
+        end.by = Some(end.by.map_or(by, |before| before.min(by)));
+    }
+
     /// By when what runs has to end, with this grace; `None` where nobody said since when.
     pub(super) fn end_by(&self, grace: Duration) -> Option<Instant> {
         let end = lock(&self.end_by);

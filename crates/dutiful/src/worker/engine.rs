@@ -235,11 +235,23 @@ impl Engine {
         let claimer = tokio::spawn(claim::claim_until_stopped(self.clone()));
         let parts = shutdown::Parts { claimer, flusher, beats };
         let running = shutdown::Running::new(self.clone(), parts);
-        tokio::select! {
-            () = stop => self.stop.cancel(),
-            () = self.stop.cancelled() => {}
+        tokio::pin!(stop);
+        let told = tokio::select! {
+            () = &mut stop => true,
+            () = self.stop.cancelled() => false,
+        };
+        if told {
+            self.control.told();
+            self.stop.cancel();
         }
-        running.stop().await;
+        let ending = running.stop();
+        tokio::pin!(ending);
+        tokio::select! {
+            () = &mut ending => return Ok(self.counters.report()),
+            // Told with a longer grace first, it may be told to hurry so, too.
+            () = &mut stop, if !told => self.control.told(),
+        }
+        ending.await;
         Ok(self.counters.report())
     }
 

@@ -56,6 +56,7 @@ impl Drop for Running {
         let Some(parts) = self.parts.take() else { return };
         self.engine.stop.cancel();
         let runtime = self.engine.runtime.clone();
+        self.engine.control.hurry(DROPPED_GRACE);
         runtime.spawn(in_order(self.engine.clone(), parts, DROPPED_GRACE));
     }
 }

@@ -39,6 +39,9 @@ impl Readers {
     ) -> oneshot::Receiver<Result<T, StoreError>> {
         let (to, answer) = oneshot::channel();
         let look: Look = Box::new(move |conn, now| {
+            if to.is_closed() {
+                return;
+            }
             // A caller that went away no longer wants the answer.
             let _ = to.send(in_snapshot(conn, |conn| look(conn, now)).map_err(StoreError::from));
         });
