@@ -85,6 +85,7 @@ async fn ask(url: &str, scopes: &[&str], examples: u32) -> String {
 
 fn requests(said: &str) -> u64 {
     let line = said.lines().find(|line| line.contains(" generated, ")).unwrap_or_default();
+    println!("{}", line.trim());
     let number = line.trim().split(' ').next().unwrap_or_default();
     number.parse().unwrap_or_else(|_| panic!("how many requests were made? {said}"))
 }
