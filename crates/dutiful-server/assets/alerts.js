@@ -5,7 +5,9 @@ import { get, post, put } from "./api.js";
 import { ask, attempt } from "./dialog.js";
 import { count, duration, plural } from "./format.js";
 import { usePoll } from "./live.js";
-import { Empty, Head, html, Icon, Loaded, queueHref, State, Text, Time } from "./parts.js";
+import {
+  Advice, Empty, Head, html, Icon, Loaded, queueHref, State, Text, Time,
+} from "./parts.js";
 
 /** Firing alerts shown on the overview; all are on their page. */
 const FIRST = 5;
@@ -95,7 +97,7 @@ function Firing({ of, reload }) {
         <p class="note">${NAMES[of.rule] || of.rule}${of.queue && html`,${" "}
           <a href=${queueHref(of.queue)}><${Text} of=${of.queue} /></a>`},${" "}
           ${of.severity}, since <${Time} at=${of.since} /></p>
-        <p class="advice" dir="auto">${of.advice}</p>
+        <p class="advice" dir="auto"><${Advice} of=${of.advice} /></p>
         ${known && html`<p class="note">Known to <${Text} of=${known.by} />${" "}
           <${Time} at=${known.at} /></p>`}</div>
         ${!known && html`<${Act} scope="operate"

@@ -42,6 +42,11 @@ export const Icon = ({ name }) => html`
 /** Text that somebody else wrote: in its own direction, and nothing but text. */
 export const Text = ({ of }) => html`<bdi class="text">${String(of ?? "")}</bdi>`;
 
+/** A sentence with commands in it, which stand between backticks. */
+export function Advice({ of }) {
+  return of.split("`").map((part, n) => n % 2 === 1 ? html`<span class="mono">${part}</span>` : part);
+}
+
 /** A state as a word; its colour only helps. */
 export function State({ of }) {
   const known = STATES.includes(of) || OUTCOMES.includes(of);

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { count } from "./format.js";
 import { Handlers } from "./handlers.js";
 import { usePoll } from "./live.js";
-import { Head, html, Icon, Loaded, State, Text } from "./parts.js";
+import { Advice, Head, html, Icon, Loaded, State, Text } from "./parts.js";
 import { may, useSession } from "./session.js";
 import { Tokens } from "./tokens.js";
 
@@ -51,5 +51,5 @@ function Findings({ of }) {
       <li key=${one.check} class=${one.verdict}><${Icon} name=${one.verdict} />
         <div><strong>${one.check.replaceAll("_", " ")}</strong> <${State} of=${one.verdict} />
           <p dir="auto">${one.value}</p>
-          ${one.advice && html`<p class="advice" dir="auto">${one.advice}</p>`}</div></li>`)}</ul>`;
+          ${one.advice && html`<p class="advice" dir="auto"><${Advice} of=${one.advice} /></p>`}</div></li>`)}</ul>`;
 }
