@@ -19,8 +19,9 @@ const REST: u32 = 10;
 /// Nothing is shown that is older.
 pub(crate) const SHOWN_MAX: Duration = Duration::from_secs(60);
 
-/// Something that is found out by asking the store, one question at a time, whoever asks. A question
-/// goes on to its end when who asked has given up, so that what takes long is known at last.
+/// Something that is found out by asking the store, one question at a time, whoever asks. A
+/// question goes on to its end when who asked has given up, so that what takes long is known at
+/// last.
 pub(crate) struct Shown<T> {
     /// An answer is as good as a new one for so long.
     fresh: Duration,
