@@ -208,7 +208,13 @@ impl Registered {
     /// ended by itself.
     async fn reap(&self, crew: &mut Crew) {
         crew.forget_the_gone().await;
-        let Some((_, task)) = crew.current.take_if(|(_, task)| task.is_finished()) else { return };
+        let Some((_, task)) = crew.current.take_if(|(_, task)| task.is_finished()) else {
+            // It lived through a round: when it fails again, that is news.
+            if crew.current.is_some() {
+                crew.told = None;
+            }
+            return;
+        };
         let why = match task.await {
             Ok(Ok(report)) => {
                 crew.report += report;

@@ -2,6 +2,7 @@
 //! registrations come, change and go.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dutiful::{Report, Worker, WorkerHandle, WorkerState};
+use dutiful::{Client, Name, Report, Retry, TypeDefaults, Worker, WorkerHandle, WorkerState};
 use dutiful_server::push::{Push, Resolved, Resolver};
 use dutiful_server::{Options, registered};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -89,8 +90,16 @@ impl Running {
 
     fn beside(site: &Site, options: &Options, name: &'static str, beside: WorkerHandle) -> Self {
         let client = site.client.clone();
-        let make =
-            move || Worker::new(&client, ()).name(name).lease(Duration::from_secs(3)).grace(GRACE);
+        let make = move || Worker::new(&client, ()).name(name).grace(GRACE);
+        Self::made(site, options, beside, make)
+    }
+
+    fn made(
+        site: &Site,
+        options: &Options,
+        beside: WorkerHandle,
+        make: impl Fn() -> Worker<()> + Send + Sync + 'static,
+    ) -> Self {
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = told.clone();
         let registered = registered(&site.client, &options.handlers, make)
@@ -207,9 +216,22 @@ async fn a_change_sends_new_jobs_elsewhere_while_a_running_one_ends_where_it_is(
         assert!(ids.len() < 300, "the new one never got a job");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let sent_to_old = old.seen().len();
-    for _ in 0..5 {
-        let id = site.job(json!({ "type": "t" })).await;
+    // What the old one has does not end; so all others have, and no request is under way to it.
+    let settled = async || {
+        let (mut active, mut completed) = (0, 0);
+        for id in &ids {
+            match site.show(id).await["state"].as_str() {
+                Some("active") => active += 1,
+                Some("completed") => completed += 1,
+                _ => {}
+            }
+        }
+        (active + completed == ids.len() && active == old.seen().len()).then_some(active)
+    };
+    let sent_to_old = until(settled).await;
+    // More at once than one worker has slots for: another that still claims would get some.
+    let more = (0..40).map(|_| site.job(json!({ "type": "t" })));
+    for id in futures_util::future::join_all(more).await {
         until_state(&site, &id, "completed").await;
     }
     assert_eq!(old.seen().len(), sent_to_old, "the old one gets nothing more");
@@ -366,24 +388,59 @@ async fn one_that_cannot_run_here_is_told_once_and_holds_up_no_other() {
     allowing.close().await;
 }
 
+/// Makes workers that cannot start while they are to fail.
+#[derive(Clone, Default)]
+struct Moody {
+    fails: Arc<AtomicBool>,
+    made: Arc<Mutex<Vec<WorkerHandle>>>,
+}
+
+impl Moody {
+    fn worker(&self, client: &Client) -> Worker<()> {
+        let fails = self.fails.load(Ordering::SeqCst);
+        let worker = Worker::new(client, ()).grace(GRACE);
+        let worker = if fails { worker.lease(Duration::ZERO) } else { worker };
+        self.made.lock().unwrap().push(worker.handle());
+        worker
+    }
+
+    fn made(&self) -> usize {
+        self.made.lock().unwrap().len()
+    }
+
+    fn is_to_fail(&self, fails: bool) {
+        self.fails.store(fails, Ordering::SeqCst);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_cannot_start_is_told_of() {
-    let (options, told) = (private(), Arc::<Mutex<Vec<String>>>::default());
+async fn a_worker_that_cannot_start_is_told_of_once_until_one_could() {
+    let (options, moody) = (private(), Moody::default());
     let site = Site::file_told(options.clone()).await;
-    let (client, heard) = (site.client.clone(), told.clone());
-    let make = move || Worker::new(&client, ()).lease(Duration::ZERO);
-    let running = registered(&site.client, &options.handlers, make)
-        .on_trouble(move |sentence| heard.lock().unwrap().push(sentence.to_owned()));
-    let (over, until_over) = oneshot::channel::<()>();
-    let running = tokio::spawn(running.run_until(async {
-        let _ = until_over.await;
-    }));
-    register(&site, "t", json!({ "url": "https://a.example/" })).await;
-    until(async || (!told.lock().unwrap().is_empty()).then_some(())).await;
-    let sentence = told.lock().unwrap()[0].clone();
-    assert!(sentence.contains("do not run") && sentence.contains("a lease of 0"), "{sentence}");
-    drop(over);
-    assert_eq!(running.await.unwrap(), Report::default());
+    let service = Service::answering(usize::MAX >> 4).await;
+    // Before anybody runs it here, so that the answer does not wait for that.
+    register(&site, "a", json!({ "url": service.url() })).await;
+    moody.is_to_fail(true);
+    let (client, mood) = (site.client.clone(), moody.clone());
+    let running =
+        Running::made(&site, &options, WorkerHandle::default(), move || mood.worker(&client));
+    until(async || (moody.made() >= 3).then_some(())).await;
+    let told = running.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("do not run") && told[0].contains("a lease of 0"), "{told:?}");
+    moody.is_to_fail(false);
+    // The one that runs the second took the place of one that was found alive.
+    for name in ["a", "b"] {
+        register(&site, name, json!({ "url": service.url() })).await;
+        let id = site.job(json!({ "type": name })).await;
+        until_state(&site, &id, "completed").await;
+    }
+    assert_eq!(running.told().len(), 1);
+    moody.is_to_fail(true);
+    moody.made.lock().unwrap().last().unwrap().stop();
+    until(async || (running.told().len() == 2).then_some(())).await;
+    assert_eq!(running.told()[0], running.told()[1]);
+    assert_eq!(running.end().await.completed, 2);
     site.close().await;
 }
 
@@ -402,7 +459,17 @@ async fn they_are_quiet_while_the_worker_beside_them_is() {
     };
     until(async || is_quiet(true).await).await;
     let id = site.job(json!({ "type": "t" })).await;
+    // Another worker of the queue is done with what came later, so this one had its chance.
+    let other = Worker::new(&site.client, ()).grace(GRACE);
+    let defaults = TypeDefaults::unknown(Name::new("type", "other").unwrap());
+    let other = other.raw(defaults, Retry::default(), async |_, _| Ok(()));
+    let (other, working) = (other.handle(), tokio::spawn(other.run()));
+    let later = site.job(json!({ "type": "other" })).await;
+    until_state(&site, &later, "completed").await;
+    other.stop();
+    working.await.unwrap().unwrap();
     assert!(service.seen().is_empty());
+    assert_eq!(site.show(&id).await["state"], "pending");
     beside.resume();
     until_state(&site, &id, "completed").await;
     beside.quiet();
