@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dutiful::{Client, Error, Name, Report, Worker, WorkerHandle};
+use dutiful::{Client, Error, Name, Report, TIMEOUT_MAX, Worker, WorkerHandle};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -21,9 +21,13 @@ use crate::shelf::Item;
 /// How often it is looked what is registered, and how often another worker starts at most.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What a worker runs that another takes the place of may take so long to end: longer than any
-/// request. The worker's own grace counts when the process stops.
-const LEAVING_MAX: Duration = Duration::from_secs(24 * 3600);
+/// What a worker runs that another takes the place of may take so long to end: the longest that
+/// one attempt may. The worker's own grace counts when the process stops.
+const LEAVING_MAX: Duration = TIMEOUT_MAX;
+
+/// So many workers may take that long at once, each with slots of its own; of more the oldest have
+/// their own grace.
+const LEAVING_WORKERS_MAX: usize = 20;
 
 /// Returns a worker without queues and handlers of its own.
 type Make = Box<dyn Fn() -> Worker<()> + Send + Sync>;
@@ -91,7 +95,7 @@ pub fn registered(
 struct Crew {
     /// The one that runs what is registered now.
     current: Option<(WorkerHandle, Task)>,
-    /// Those that were told to stop.
+    /// Those that were told to stop, the oldest first.
     leaving: Vec<(WorkerHandle, Task)>,
     /// What was seen last, and what of it `current` runs: types with their versions.
     seen: BTreeMap<String, i64>,
@@ -272,6 +276,8 @@ impl Crew {
             handle.stop_within(LEAVING_MAX);
             self.leaving.push((handle, task));
         }
+        let too_many = self.leaving.len().saturating_sub(LEAVING_WORKERS_MAX);
+        self.leaving[..too_many].iter().for_each(|(handle, _)| handle.stop());
         (self.runs, self.since) = (runs, Some(Instant::now()));
     }
 
@@ -305,5 +311,56 @@ impl Drop for Crew {
 impl fmt::Debug for Registered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registered").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::future::pending;
+
+    use dutiful::{Retry, TypeDefaults};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Longest wait for what is to come.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Returns a worker of a queue of its own that runs a job without an end.
+    async fn busy(client: &Client, queue: &str) -> (WorkerHandle, Task) {
+        client.enqueue_raw("endless", "null").queue(queue).await.unwrap();
+        let (tell, mut started) = tokio::sync::mpsc::unbounded_channel();
+        let defaults = TypeDefaults::unknown(Name::new("type", "endless").unwrap());
+        let worker = Worker::new(client, ()).queue(queue, 1).grace(Duration::from_millis(100));
+        let worker = worker.raw(defaults, Retry::default(), move |_, _| {
+            tell.send(()).unwrap();
+            pending::<dutiful::Result<()>>()
+        });
+        let one = (worker.handle(), tokio::spawn(worker.run()));
+        timeout(PATIENCE, started.recv()).await.unwrap().unwrap();
+        one
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_too_many_workers_that_leave_the_oldest_has_its_own_grace() {
+        let client = Client::connect("sqlite::memory:").await.unwrap();
+        let mut crew = Crew::default();
+        for number in 0..=LEAVING_WORKERS_MAX {
+            let next = busy(&client, &format!("q{number}")).await;
+            crew.replace(Some(next), BTreeMap::new());
+        }
+        // One is in charge, and as many leave as may.
+        for number in 1..=2 {
+            let next = busy(&client, &format!("more{number}")).await;
+            crew.replace(Some(next), BTreeMap::new());
+            assert_eq!(crew.leaving.len(), LEAVING_WORKERS_MAX + 1, "none of them ended before");
+            let (_, oldest) = &mut crew.leaving[0];
+            let report = timeout(PATIENCE, oldest).await.expect("it ends").unwrap().unwrap();
+            assert_eq!(report.released, 1);
+            crew.leaving.remove(0);
+        }
+        assert!(crew.leaving.iter().all(|(_, task)| !task.is_finished()), "the others go on");
+        assert_eq!(crew.end().await.released, LEAVING_WORKERS_MAX as u64 + 1);
     }
 }
