@@ -27,7 +27,7 @@ use crate::shelf::Item;
 /// How often a change is tried that somebody else's came before.
 const TRIES: usize = 5;
 /// Longest wait for the worker here to take up a change, and how often it is looked for.
-const TAKEN_UP: Duration = Duration::from_secs(2);
+const TAKEN_UP: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A push handler that was registered over HTTP.
@@ -157,7 +157,8 @@ pub(crate) struct HandlerInput {
     #[serde(default, deserialize_with = "hidden")]
     #[schema(value_type = Option<Vec<String>>, max_items = 8)]
     secrets: Option<Vec<String>>,
-    /// The queue of its jobs (`default`).
+    /// The queue of its jobs (`default`, also in a change that leaves it out). Jobs that stand in
+    /// the queue before stay there: they run only while another registration names that queue.
     #[schema(value_type = Option<NameView>)]
     queue: Option<String>,
     /// Lower runs first.
