@@ -83,6 +83,7 @@ async fn ask(url: &str, scopes: &[&str], examples: u32) -> String {
     said
 }
 
+#[allow(clippy::print_stdout, reason = "for a long run by hand")]
 fn requests(said: &str) -> u64 {
     let line = said.lines().find(|line| line.contains(" generated, ")).unwrap_or_default();
     println!("{}", line.trim());
