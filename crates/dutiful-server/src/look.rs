@@ -8,7 +8,7 @@ use dutiful::store::KeptRange;
 use dutiful::{Client, Error, Name, Stats, StoreError, Vitals};
 use tokio::time::timeout;
 
-use crate::shown::{SHOWN_MAX, Shown};
+use crate::shown::{SHOWN_MAX, SLOW, Shown};
 
 /// A look is as good as a new one for this long, so that nobody loads a store with probes.
 const FRESH: Duration = Duration::from_millis(500);
@@ -24,8 +24,8 @@ pub(crate) struct Look {
 
 impl Look {
     pub(crate) fn new(client: Client) -> Self {
-        let (stats, vitals) = (Shown::new(FRESH), Shown::new(VITALS_FRESH));
-        Self { client, stats, vitals, turns: Shown::new(FRESH) }
+        let (stats, vitals) = (Shown::new(FRESH, SLOW), Shown::new(VITALS_FRESH, SLOW));
+        Self { client, stats, vitals, turns: Shown::new(FRESH, SLOW) }
     }
 
     pub(crate) fn client(&self) -> &Client {

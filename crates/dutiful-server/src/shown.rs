@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use crate::labels::lock;
 
-/// What takes no longer than this is found out for everybody who asks.
-const SLOW: Duration = Duration::from_millis(40);
+/// What takes no longer than this is usually found out for everybody who asks.
+pub(crate) const SLOW: Duration = Duration::from_millis(40);
 /// What takes longer than this is not found out anew at each change.
 const VERY_SLOW: Duration = Duration::from_millis(250);
 /// What is slow is renewed after so many times as long as it took, and shown for twice that.
@@ -25,6 +25,8 @@ pub(crate) const SHOWN_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Shown<T> {
     /// An answer is as good as a new one for so long.
     fresh: Duration,
+    /// What took longer is shown for longer.
+    slow: Duration,
     known: Arc<Mutex<Known<T>>>,
     asking: Arc<tokio::sync::Mutex<()>>,
 }
@@ -54,14 +56,14 @@ enum Truth {
 }
 
 impl<T: Send + Sync + 'static> Shown<T> {
-    pub(crate) fn new(fresh: Duration) -> Self {
+    pub(crate) fn new(fresh: Duration, slow: Duration) -> Self {
         let known = Arc::new(Mutex::new(Known { last: None, forgotten: 0 }));
-        Self { fresh, known, asking: Arc::default() }
+        Self { fresh, slow, known, asking: Arc::default() }
     }
 
     /// True while answers are slow.
     pub(crate) fn is_slow(&self) -> bool {
-        lock(&self.known).last.as_ref().is_some_and(|last| last.took > SLOW)
+        lock(&self.known).last.as_ref().is_some_and(|last| last.took > self.slow)
     }
 
     /// A person changed something and wants to see it.
@@ -98,7 +100,8 @@ impl<T: Send + Sync + 'static> Shown<T> {
         ask: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<Arc<T>, E> {
         let asking = self.asking.clone().lock_owned().await;
-        self.ask(asking, ask, |took| took > SLOW).await
+        let slow = self.slow;
+        self.ask(asking, ask, move |took| took > slow).await
     }
 
     /// Returns the answer, which is some seconds old where it is slow.
@@ -106,20 +109,38 @@ impl<T: Send + Sync + 'static> Shown<T> {
         &self,
         ask: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<Arc<T>, E> {
-        let is_good = |last: &Last<T>| {
-            let age = last.at.elapsed();
-            let slow = last.took > SLOW && age < (last.took * REST * 2).min(SHOWN_MAX);
-            age < self.fresh || (slow && last.truth == Truth::Unchanged)
+        let Some((answer, due)) = self.known() else {
+            return self.good_or(|last| self.is_shown(last), ask).await;
         };
-        let Some(answer) = self.last_if(is_good) else { return self.good_or(is_good, ask).await };
-        let rests = |last: &Last<T>| (last.took * REST).min(SHOWN_MAX / 2).max(self.fresh);
-        if self.last_if(|last| last.at.elapsed() >= rests(last)).is_some()
-            && let Ok(turn) = self.asking.clone().try_lock_owned()
-        {
-            // Who asks when the answer is too old hears of the trouble.
-            drop(self.ask(turn, ask, |_| true));
+        if due {
+            self.begin(ask);
         }
         Ok(answer)
+    }
+
+    /// Returns what would be shown without asking, and whether it is time to ask again.
+    pub(crate) fn known(&self) -> Option<(Arc<T>, bool)> {
+        let answer = self.last_if(|last| self.is_shown(last))?;
+        let rests = |last: &Last<T>| (last.took * REST).min(SHOWN_MAX / 2).max(self.fresh);
+        let due = self.last_if(|last| last.at.elapsed() >= rests(last)).is_some();
+        Some((answer, due))
+    }
+
+    fn is_shown(&self, last: &Last<T>) -> bool {
+        let age = last.at.elapsed();
+        let slow = last.took > self.slow && age < (last.took * REST * 2).min(SHOWN_MAX);
+        age < self.fresh || (slow && last.truth == Truth::Unchanged)
+    }
+
+    /// Asks in the background, unless somebody does already.
+    pub(crate) fn begin<E: Send + 'static>(
+        &self,
+        ask: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) {
+        if let Ok(turn) = self.asking.clone().try_lock_owned() {
+            // Who asks when there is no answer that could be shown hears of the trouble.
+            drop(self.ask(turn, ask, |_| true));
+        }
     }
 
     fn last_if(&self, is_good: impl Fn(&Last<T>) -> bool) -> Option<Arc<T>> {
@@ -226,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn is_asked_once_for_many_who_ask_at_once() {
-        let (shown, question) = (Shown::new(LONG), Question::default());
+        let (shown, question) = (Shown::new(LONG, SLOW), Question::default());
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         let all = futures_util::future::join_all(
             (0..10).map(|_| async { *shown.shown(gated(&question, &gate)).await.unwrap() }),
@@ -243,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_kept_though_nobody_waited_for_it() {
-        let (shown, question) = (Shown::new(LONG), Question::default());
+        let (shown, question) = (Shown::new(LONG, SLOW), Question::default());
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         let asked = shown.shown(gated(&question, &gate));
         let given_up = tokio::time::timeout(Duration::from_millis(1), asked).await;
@@ -254,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_asked_before_a_change_is_not_shown_after_it() {
-        let (shown, question) = (Shown::new(LONG), Question::default());
+        let (shown, question) = (Shown::new(LONG, SLOW), Question::default());
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         let before = shown.shown(gated(&question, &gate));
         let change = async {
@@ -273,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_quick_is_shown_as_it_is_now() {
-        let (shown, question) = (Shown::new(FRESH), Question::default());
+        let (shown, question) = (Shown::new(FRESH, SLOW), Question::default());
         assert_eq!(*shown.shown(question.ask()).await.unwrap(), 1);
         age(&shown, FRESH, SLOW);
         assert_eq!(*shown.shown(question.ask()).await.unwrap(), 2);
@@ -282,7 +303,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_slow_is_shown_while_it_is_asked_again() {
-        let (shown, question) = (Shown::new(FRESH), Question::default());
+        let (shown, question) = (Shown::new(FRESH, SLOW), Question::default());
         let see = async || *shown.shown(question.ask()).await.unwrap();
         assert_eq!(see().await, 1);
         let took = Duration::from_secs(1);
@@ -309,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_is_seen_at_once_unless_that_takes_very_long() {
-        let (shown, question) = (Shown::new(FRESH), Question::default());
+        let (shown, question) = (Shown::new(FRESH, SLOW), Question::default());
         let see = async || *shown.shown(question.ask()).await.unwrap();
         assert_eq!(see().await, 1);
         age(&shown, FRESH, VERY_SLOW);
@@ -327,7 +348,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_looks_by_itself_has_others_see_what_took_long_alone() {
-        let (shown, question) = (Shown::new(FRESH), Question::default());
+        let (shown, question) = (Shown::new(FRESH, SLOW), Question::default());
         assert_eq!(*shown.anew(question.ask()).await.unwrap(), 1);
         assert_eq!(*shown.shown(question.ask()).await.unwrap(), 2);
         let slow = async {
@@ -340,7 +361,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_failed_is_asked_again() {
-        let shown = Shown::<u32>::new(FRESH);
+        let shown = Shown::<u32>::new(FRESH, SLOW);
         let failed = shown.now(async { Err("it is away".to_owned()) }).await;
         assert_eq!(failed.unwrap_err(), "it is away");
         assert_eq!(*shown.now(async { Ok::<_, String>(7) }).await.unwrap(), 7);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -25,6 +25,9 @@ use crate::shown::Shown;
 const PAGES_MAX: usize = 20;
 /// Most groups in an answer.
 const GROUPS_MAX: usize = 200;
+/// Who looks first waits for so long, and sees what was found until then, in smaller pages.
+const HURRY: Duration = Duration::from_millis(30);
+const HURRIED_PAGE: usize = 250;
 /// Most pairs of a queue and a type whose groups are remembered.
 const SHOWN_MAX: usize = 100;
 /// Most characters of a message that tell groups apart.
@@ -47,7 +50,8 @@ pub(crate) struct GroupsInput {
 pub struct DeadGroups {
     /// The most frequent first.
     pub groups: Vec<DeadGroup>,
-    /// False where only the newest dead jobs, about 20,000, were looked at.
+    /// False where only the newest dead jobs, about 20,000, were looked at; of very many the first
+    /// who asks for a while sees fewer.
     pub complete: bool,
 }
 
@@ -126,10 +130,27 @@ impl Groups {
             if all.len() >= SHOWN_MAX && !all.contains_key(&which) {
                 all.clear();
             }
-            all.entry(which).or_insert_with(|| Arc::new(Shown::new(Duration::ZERO))).clone()
+            let new = || Arc::new(Shown::new(Duration::ZERO, Duration::ZERO));
+            all.entry(which).or_insert_with(new).clone()
         };
-        let client = client.clone();
-        shown.shown(async move { dead_groups(&client, filter).await }).await
+        let (of, which) = (client.clone(), filter.clone());
+        let whole = async move { dead_groups(&of, which).await };
+        match shown.known() {
+            Some((groups, due)) => {
+                if due {
+                    shown.begin(whole);
+                }
+                Ok(groups)
+            }
+            None => {
+                let (groups, done) = look_through(client, filter, Some(HURRY)).await?;
+                // Who asks again in a moment is shown the rest.
+                if !done {
+                    shown.begin(whole);
+                }
+                Ok(Arc::new(groups))
+            }
+        }
     }
 
     pub(super) fn changed(&self) {
@@ -146,22 +167,35 @@ impl Groups {
 /// # Errors
 /// Those of the store.
 pub async fn dead_groups(client: &Client, filter: Filter) -> Result<DeadGroups, Error> {
-    let (state, limit) = (Some(JobState::Dead), Some(dutiful::PAGE_MAX));
-    let mut filter = Filter { state, limit, ..filter };
-    let (mut groups, mut complete) = (HashMap::new(), false);
-    for _ in 0..PAGES_MAX {
+    Ok(look_through(client, filter, None).await?.0)
+}
+
+/// The same, for no longer than somebody will wait; says whether that was long enough.
+async fn look_through(
+    client: &Client,
+    filter: Filter,
+    patience: Option<Duration>,
+) -> Result<(DeadGroups, bool), Error> {
+    let begun = Instant::now();
+    let limit = patience.map_or(dutiful::PAGE_MAX, |_| HURRIED_PAGE);
+    let (state, limit) = (Some(JobState::Dead), Some(limit));
+    let mut filter = Filter { state, limit, patience, ..filter };
+    let (mut groups, mut complete, mut done, mut pages) = (HashMap::new(), false, false, 0);
+    while !done {
         let page = client.jobs(filter.clone()).await?;
         page.jobs.into_iter().for_each(|job| count(&mut groups, job));
         filter.before = page.next;
         complete = page.next.is_none();
-        if complete {
+        pages += 1;
+        done = complete || (patience.is_none() && pages == PAGES_MAX);
+        if patience.is_some_and(|most| begun.elapsed() >= most) {
             break;
         }
     }
     let mut groups: Vec<DeadGroup> = groups.into_values().collect();
     groups.sort_by_key(|one| (std::cmp::Reverse(one.count), one.fingerprint.clone()));
     groups.truncate(GROUPS_MAX);
-    Ok(DeadGroups { groups, complete })
+    Ok((DeadGroups { groups, complete }, done))
 }
 
 fn count(groups: &mut HashMap<String, DeadGroup>, job: JobInfo) {
@@ -241,8 +275,34 @@ fn normalised(message: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use dutiful::{HandlerError, NewJob, Retry, TypeDefaults, Worker};
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_is_in_a_hurry_sees_the_newest_and_the_rest_in_a_moment() {
+        let client = Client::connect("sqlite::memory:").await.unwrap();
+        let job = || NewJob { job_type: "t".into(), payload: b"1".to_vec(), ..NewJob::default() };
+        let all = HURRIED_PAGE * 3;
+        client.enqueue_many((0..all).map(|_| job()).collect()).await.unwrap();
+        let gives_up = |_: Vec<u8>, _| async {
+            Err::<(), _>(HandlerError::discard(HandlerError::msg("broken").with_class("Bad")))
+        };
+        let defaults = TypeDefaults::unknown(Name::new("type", "t").unwrap());
+        let worker = Worker::new(&client, ()).raw(defaults, Retry::DEFAULT, gives_up);
+        worker.queue("default", 100).until_empty(true).run().await.unwrap();
+        let of = |groups: &DeadGroups| groups.groups[0].count as usize;
+        let hurried = look_through(&client, Filter::default(), Some(Duration::ZERO)).await.unwrap();
+        assert!(of(&hurried.0) < all && !hurried.0.complete && !hurried.1, "{hurried:?}");
+        let whole = dead_groups(&client, Filter::default()).await.unwrap();
+        assert_eq!((of(&whole), whole.complete), (all, true));
+        let groups = Groups::default();
+        while of(&groups.of(&client, Filter::default()).await.unwrap()) < all {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 
     #[test]
     fn messages_of_one_cause_are_one() {
