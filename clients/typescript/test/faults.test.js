@@ -89,6 +89,7 @@ describe('faults', () => {
     await client.enqueue('work', 'long', { queue: 'busy' });
     await busy.says('started 1');
     busy.child.kill('SIGTERM');
+    await busy.says('heard SIGTERM');
     const worker = async () => (await client.workers()).find(({ queues }) => queues.busy);
     assert.equal((await worker()).state, 'alive');
     busy.child.kill('SIGTERM');

@@ -2,6 +2,8 @@
 
 import { Worker } from '../src/index.js';
 
+// Two signals that a process has not heard yet are one.
+process.on('SIGTERM', () => console.log('heard SIGTERM'));
 const [url, queue] = process.argv.slice(2);
 const worker = new Worker({ url, queues: { [queue]: 2 }, lease_ms: 1000, on_error: () => {} });
 worker.handle('work', async (payload, { attempt, signal }) => {
