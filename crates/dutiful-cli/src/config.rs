@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dutiful::{ATTEMPTS_MAX, Delivery, InvalidJob, Name, PRIORITY_MAX, TIMEOUT_MAX, TypeDefaults};
+use dutiful::{Delivery, InvalidJob, Name, Settings, TypeDefaults};
 use dutiful_server::push::Secret;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -169,24 +169,15 @@ impl Config {
 impl HandlerConfig {
     /// Returns the settings of the jobs of this type, where an enqueue says nothing.
     pub(crate) fn defaults(&self, name: &str) -> Result<TypeDefaults, InvalidJob> {
-        let mut defaults = TypeDefaults::unknown(Name::new("type", name)?);
-        defaults.queue = Name::new("queue", &self.queue)?;
-        defaults.delivery = self.delivery;
-        if let Some(given) = self.priority {
-            let priority = u16::try_from(given).ok().filter(|priority| *priority <= PRIORITY_MAX);
-            defaults.priority = priority.ok_or(InvalidJob::Priority(given))?;
-        }
-        if let Some(given) = self.max_attempts {
-            let attempts = u32::try_from(given).ok().filter(|n| (1..=ATTEMPTS_MAX).contains(n));
-            defaults.max_attempts = attempts.ok_or(InvalidJob::MaxAttempts(given))?;
-        }
-        if let Some(given) = self.timeout {
-            if given < Duration::from_millis(1) || given > TIMEOUT_MAX {
-                return Err(InvalidJob::Timeout(format!("{given:?}")));
-            }
-            defaults.timeout = given;
-        }
-        Ok(defaults)
+        let known = Settings {
+            queue: Some(self.queue.clone()),
+            priority: self.priority,
+            max_attempts: self.max_attempts,
+            timeout: self.timeout,
+            delivery: Some(self.delivery),
+            ..Settings::default()
+        };
+        TypeDefaults::given(Name::new("type", name)?, &known)
     }
 
     fn check(&self) -> Result<(), String> {

@@ -4,6 +4,8 @@ use dutiful::{Client, Error, JobId, Verb};
 use dutiful_server::audit::{self, Deed};
 use serde_json::{Value, json};
 
+use crate::commands::change;
+
 /// So many ids of a change of many are written down.
 const IDS_MAX: usize = 20;
 
@@ -19,11 +21,12 @@ pub(crate) fn who() -> String {
 /// Does something to one thing, and writes it down.
 pub(crate) async fn done<T, E: From<Error>>(
     client: &Client,
-    action: &'static str,
+    action: &str,
     subject: &str,
     doing: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    let deed = Deed { actor: who(), action, subject: subject.to_owned(), detail: Value::Null };
+    let (action, subject) = (action.to_owned(), subject.to_owned());
+    let deed = Deed { actor: who(), action, subject, detail: Value::Null };
     audit::written(client, deed, doing).await
 }
 
@@ -34,13 +37,7 @@ pub(crate) async fn changed<T>(
     ids: &[JobId],
     doing: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let action = match verb {
-        Verb::Cancel => "jobs.cancel",
-        Verb::Retry => "jobs.retry",
-        Verb::Discard => "jobs.discard",
-        Verb::Delete => "jobs.delete",
-        Verb::Reschedule(_) => "jobs.reschedule",
-    };
+    let action = format!("jobs.{}", change::infinitive(verb));
     let (subject, detail) = match ids {
         [] => return doing.await,
         [id] => (id.to_string(), Value::Null),

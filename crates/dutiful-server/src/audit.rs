@@ -48,7 +48,7 @@ pub struct Deed {
     /// Who it is, for people.
     pub actor: String,
     /// What is done, named as a server does: `jobs.retry`, `queues.pause`, …
-    pub action: &'static str,
+    pub action: String,
     /// To what: the id of a job, the name of a queue, …; empty for many.
     pub subject: String,
     /// More about it; nothing of a payload.
@@ -67,7 +67,7 @@ pub async fn written<T, E: From<dutiful::Error>>(
     doing: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let Deed { actor, action, subject, detail } = deed;
-    let about = (actor, action.to_owned(), subject);
+    let about = (actor, action, subject);
     let open = Open::write_with(client, about, detail).await.map_err(dutiful::Error::from)?;
     let done = doing.await;
     open.close(client, if done.is_ok() { 200 } else { 500 }).await;

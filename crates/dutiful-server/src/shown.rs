@@ -109,7 +109,7 @@ impl<T: Send + Sync + 'static> Shown<T> {
         &self,
         ask: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<Arc<T>, E> {
-        let Some((answer, due)) = self.known() else {
+        let Some((answer, due)) = self.to_show() else {
             return self.good_or(|last| self.is_shown(last), ask).await;
         };
         if due {
@@ -119,7 +119,7 @@ impl<T: Send + Sync + 'static> Shown<T> {
     }
 
     /// Returns what would be shown without asking, and whether it is time to ask again.
-    pub(crate) fn known(&self) -> Option<(Arc<T>, bool)> {
+    pub(crate) fn to_show(&self) -> Option<(Arc<T>, bool)> {
         let answer = self.last_if(|last| self.is_shown(last))?;
         let rests = |last: &Last<T>| (last.took * REST).min(SHOWN_MAX / 2).max(self.fresh);
         let due = self.last_if(|last| last.at.elapsed() >= rests(last)).is_some();

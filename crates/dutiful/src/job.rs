@@ -241,6 +241,27 @@ impl TypeDefaults {
         })
     }
 
+    /// Returns the defaults of a type of which this is known: queue, priority, attempts, timeout
+    /// and delivery of these settings; the others are those of single jobs.
+    ///
+    /// # Errors
+    /// [`InvalidJob`] when one of them is out of range.
+    pub fn given(job_type: Name, known: &Settings) -> Result<Self, InvalidJob> {
+        let usual = Self::unknown(job_type);
+        let queue = known.queue.as_ref().map(|queue| Name::new("queue", queue)).transpose()?;
+        let priority = known.priority.map(check_priority).transpose()?;
+        let attempts = known.max_attempts.map(check_attempts).transpose()?;
+        let timeout = known.timeout.map(check_timeout).transpose()?;
+        Ok(Self {
+            job_type: usual.job_type,
+            queue: queue.unwrap_or(usual.queue),
+            priority: priority.unwrap_or(usual.priority),
+            max_attempts: attempts.unwrap_or(usual.max_attempts),
+            timeout: timeout.unwrap_or(usual.timeout),
+            delivery: known.delivery.unwrap_or(usual.delivery),
+        })
+    }
+
     /// Returns the defaults of a type about which nothing is known.
     pub fn unknown(job_type: Name) -> Self {
         Self {

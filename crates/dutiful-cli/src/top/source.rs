@@ -163,16 +163,11 @@ impl Source {
         match self {
             Self::Store { .. } => {
                 let client = self.client().await?;
-                let done = match pause {
-                    true => {
-                        let pausing = client.pause(queue);
-                        deed::done(client, "queues.pause", queue, pausing).await
-                    }
-                    false => {
-                        let resuming = client.resume(queue);
-                        deed::done(client, "queues.resume", queue, resuming).await
-                    }
+                let doing = async {
+                    if pause { client.pause(queue).await } else { client.resume(queue).await }
                 };
+                let action = if pause { "queues.pause" } else { "queues.resume" };
+                let done = deed::done(client, action, queue, doing).await;
                 done.map_err(text)
             }
             Self::Server(remote) => {

@@ -135,7 +135,7 @@ impl Groups {
         };
         let (of, which) = (client.clone(), filter.clone());
         let whole = async move { dead_groups(&of, which).await };
-        match shown.known() {
+        match shown.to_show() {
             Some((groups, due)) => {
                 if due {
                     shown.begin(whole);

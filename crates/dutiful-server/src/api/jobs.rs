@@ -122,7 +122,7 @@ pub(super) async fn list(
 }
 
 /// Hides in a job of a list what its error and its note tell of its payload, which is read for it.
-pub(super) async fn hide_in_list(site: &Site, job: &mut JobInfo) -> Result<(), Problem> {
+async fn hide_in_list(site: &Site, job: &mut JobInfo) -> Result<(), Problem> {
     let says = job.last_error.is_some() || job.progress.is_some();
     if !says || !site.redaction().hides_of(job.job_type.as_str()) {
         return Ok(());

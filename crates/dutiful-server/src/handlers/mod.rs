@@ -10,10 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dutiful::store::KeepWhen;
-use dutiful::{
-    ATTEMPTS_MAX, Client, Delivery, InvalidJob, Name, PRIORITY_MAX, Retry, StoreError, TIMEOUT_MAX,
-    TypeDefaults,
-};
+use dutiful::{Client, Delivery, InvalidJob, Name, Retry, Settings, StoreError, TypeDefaults};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -138,25 +135,15 @@ impl Registration {
 
     /// Returns the settings of jobs of this type, where an enqueue says nothing.
     fn defaults(&self, name: &Name) -> Result<TypeDefaults, InvalidJob> {
-        let mut defaults = TypeDefaults::unknown(name.clone());
-        defaults.queue = Name::new("queue", &self.queue)?;
-        defaults.delivery = self.delivery;
-        if let Some(given) = self.priority {
-            let priority = u16::try_from(given).ok().filter(|priority| *priority <= PRIORITY_MAX);
-            defaults.priority = priority.ok_or(InvalidJob::Priority(given))?;
-        }
-        if let Some(given) = self.max_attempts {
-            let attempts = u32::try_from(given).ok().filter(|n| (1..=ATTEMPTS_MAX).contains(n));
-            defaults.max_attempts = attempts.ok_or(InvalidJob::MaxAttempts(given))?;
-        }
-        if let Some(given) = self.timeout_s {
-            let timeout = Duration::from_secs(given);
-            if timeout.is_zero() || timeout > TIMEOUT_MAX {
-                return Err(InvalidJob::Timeout(format!("{given}s")));
-            }
-            defaults.timeout = timeout;
-        }
-        Ok(defaults)
+        let known = Settings {
+            queue: Some(self.queue.clone()),
+            priority: self.priority,
+            max_attempts: self.max_attempts,
+            timeout: self.timeout_s.map(Duration::from_secs),
+            delivery: Some(self.delivery),
+            ..Settings::default()
+        };
+        TypeDefaults::given(name.clone(), &known)
     }
 
     fn retry(&self) -> Result<Retry, String> {
