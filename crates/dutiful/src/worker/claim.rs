@@ -4,6 +4,7 @@
 //! (the prefetch), so that slots do not wait for a round trip. What is claimed ahead is under lease
 //! and is given back if it waits for long.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -236,12 +237,14 @@ fn take_in(engine: &Arc<Engine>, jobs: Vec<Claimed>, sent: BootTime) {
         }
     }
     let stopping = engine.stop.is_cancelled();
+    let mut taken = BTreeSet::new();
     for job in jobs {
         if stopping && job.delivery != Delivery::AtMostOnce {
             engine.push_end(job.unstarted(End::Released));
             continue;
         }
-        let at = engine.pools.iter().position(|pool| pool.queue == job.queue).unwrap_or(0);
+        let at = engine.pool_of(&job.queue);
+        taken.insert(at);
         let mut buffer = lock(&engine.pools[at].buffer);
         // What crashed a worker, or has no second chance, does not wait behind others.
         if job.crashes > 0 || job.delivery == Delivery::AtMostOnce {
@@ -250,7 +253,7 @@ fn take_in(engine: &Arc<Engine>, jobs: Vec<Claimed>, sent: BootTime) {
             buffer.push_back(Buffered { job, since });
         }
     }
-    for at in 0..engine.pools.len() {
+    for at in taken {
         execute::start_slots(engine, at);
     }
 }

@@ -138,6 +138,8 @@ pub(super) struct Engine {
     pub(super) observers: Observers,
     pub(super) counters: Counters,
     pub(super) pools: Vec<Pool>,
+    /// Where the pool of each queue stands.
+    places: HashMap<Name, usize>,
     pub(super) held: Mutex<HashMap<JobId, Held>>,
     /// At-most-once attempts, and those that lost theirs to a newer one here, have no lease, but a
     /// timeout and a place in the shutdown.
@@ -188,6 +190,7 @@ impl Engine {
         Arc::new(Self {
             worker: WorkerId::random(),
             types: Arc::new(registry.types()),
+            places: settings.queues.iter().map(|queue| queue.name.clone()).zip(0..).collect(),
             pools: settings.queues.iter().map(pool).collect(),
             client,
             registry,
@@ -264,6 +267,11 @@ impl Engine {
             types: self.registry.defaults(),
             quiet: self.control.is_quiet(),
         }
+    }
+
+    /// Returns the place of a queue's pool.
+    pub(super) fn pool_of(&self, queue: &Name) -> usize {
+        self.places.get(queue).copied().unwrap_or(0)
     }
 
     /// Slots in use over all queues.

@@ -38,9 +38,9 @@ pub(super) fn start_slots(engine: &Arc<Engine>, at: usize) {
 
 /// Takes a slot if one is free.
 fn enter(engine: &Engine, pool: &Pool) -> bool {
-    let total = engine.settings.slots.unwrap_or(usize::MAX);
     let _alone = lock(&engine.entrance);
-    if engine.running() >= total || pool.running() >= pool.slots() {
+    let all_taken = engine.settings.slots.is_some_and(|total| engine.running() >= total);
+    if all_taken || pool.running() >= pool.slots() {
         return false;
     }
     pool.running.fetch_add(1, Ordering::SeqCst);
@@ -49,7 +49,7 @@ fn enter(engine: &Engine, pool: &Pool) -> bool {
 
 /// Gives back the slot of an attempt that somebody else than its slot has ended.
 pub(super) fn leave_for(engine: &Engine, attempt: &Attempt) -> usize {
-    let at = engine.pools.iter().position(|pool| pool.queue == attempt.queue).unwrap_or(0);
+    let at = engine.pool_of(&attempt.queue);
     engine.pools[at].running.fetch_sub(1, Ordering::SeqCst);
     at
 }

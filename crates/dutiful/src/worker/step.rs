@@ -47,7 +47,7 @@ impl Step {
             let one = Held { fence, renewed, crashed: job.crashes > 0, attempt: None };
             lock(&engine.held).insert(fence.id, one);
         }
-        let at = engine.pools.iter().position(|pool| pool.queue == job.queue).unwrap_or(0);
+        let at = engine.pool_of(&job.queue);
         let next = Buffered { job, since: Instant::now() };
         execute::run_one(engine, &engine.pools[at], next).await;
         finish::write_now(engine).await?;

@@ -1,7 +1,7 @@
 -- Folds the tally's rows into totals. A row with a smaller seq may be committed after one with a
--- larger, so exactly the rows that are seen are deleted and added, never a range. Rows are locked
--- in the order of seq; the leader alone writes totals, in the order of their keys. What attempts
--- failed with is folded beside it, in the same way.
+-- larger, so exactly the rows that are seen are deleted and added, never a range. The leader alone
+-- deletes them and writes totals, in the order of their keys. What attempts failed with is folded
+-- beside it, in the same way.
 
 -- :rows $1 term, how many buckets, at most so many rows
 SELECT dutiful.fold_($1::bigint, $2::int, $3::int)
@@ -13,43 +13,48 @@ DECLARE
     folded bigint;
 BEGIN
     PERFORM dutiful.check_term_(of_term);
-    WITH front AS MATERIALIZED (
-        SELECT seq FROM dutiful.tally ORDER BY seq LIMIT at_most FOR UPDATE SKIP LOCKED
+    WITH gone AS (
+        DELETE FROM dutiful.tally
+        WHERE ctid = ANY (ARRAY (SELECT ctid FROM dutiful.tally ORDER BY seq LIMIT at_most))
+        RETURNING *
     ),
-    gone AS (
-        DELETE FROM dutiful.tally WHERE seq = ANY (ARRAY (SELECT seq FROM front)) RETURNING *
+    -- There may be thousands of queues and types, so nothing is joined: each pair, with an event,
+    -- has a number, and what belongs to it is gathered by that.
+    numbered AS MATERIALIZED (
+        SELECT *, dense_rank() OVER (ORDER BY queue, type, event) AS key FROM gone
     ),
     keys AS (
-        SELECT queue, type, event, sum(n) AS n, sum(ran_us) AS ran_us, sum(waited_us) AS waited_us,
-            bool_or(ran IS NOT NULL) AS has_ran, bool_or(waited IS NOT NULL) AS has_waited
-        FROM gone GROUP BY queue, type, event
+        SELECT key, min(queue) AS queue, min(type) AS type, min(event) AS event, sum(n) AS n,
+            sum(ran_us) AS ran_us, sum(waited_us) AS waited_us, bool_or(ran IS NOT NULL) AS has_ran,
+            bool_or(waited IS NOT NULL) AS has_waited
+        FROM numbered GROUP BY key
     ),
-    -- How often each bucket occurs; every bucket is named, most of them 0 times. There may be
-    -- thousands of queues and types, so nothing is joined: what belongs to a key is gathered by it.
-    counts AS (
-        SELECT queue, type, event, which, bucket, count(*) AS n
-        FROM gone, LATERAL (SELECT 1 AS which, b AS bucket FROM unnest(ran) b
-                            UNION ALL SELECT 2, b FROM unnest(waited) b) each
-        WHERE bucket BETWEEN 0 AND buckets - 1
-        GROUP BY queue, type, event, which, bucket
-        UNION ALL
-        SELECT queue, type, event, which, bucket, 0
-        FROM keys, LATERAL (SELECT 1 AS which WHERE has_ran UNION ALL SELECT 2 WHERE has_waited) w,
-            generate_series(0, buckets - 1) bucket
+    -- How often each bucket occurs; every bucket is named, most of them 0 times.
+    pairs AS MATERIALIZED (
+        SELECT key, r, w, count(*)::int AS n FROM numbered, unnest(ran, waited) AS u (r, w)
+        GROUP BY key, r, w
     ),
     gathered AS (
-        SELECT queue, type, event, which, bucket, sum(n) AS n, NULL::numeric AS ran_us,
-            NULL::numeric AS waited_us
-        FROM counts GROUP BY queue, type, event, which, bucket
-        UNION ALL SELECT queue, type, event, 0, NULL, n, ran_us, waited_us FROM keys
+        SELECT key, which, bucket, sum(n) AS n, NULL AS queue, NULL AS type,
+            NULL::smallint AS event, NULL::numeric AS ran_us, NULL::numeric AS waited_us
+        FROM (
+            SELECT key, 1 AS which, r AS bucket, n FROM pairs
+            UNION ALL SELECT key, 2, w, n FROM pairs
+            UNION ALL SELECT key, 1, bucket, 0 FROM keys, generate_series(0, buckets - 1) bucket
+            WHERE has_ran
+            UNION ALL SELECT key, 2, bucket, 0 FROM keys, generate_series(0, buckets - 1) bucket
+            WHERE has_waited
+        ) each
+        WHERE bucket BETWEEN 0 AND buckets - 1 GROUP BY key, which, bucket
+        UNION ALL SELECT key, 0, NULL, n, queue, type, event, ran_us, waited_us FROM keys
     ),
     added AS (
         INSERT INTO dutiful.total AS t (queue, type, event, n, ran, waited, ran_us, waited_us)
-        SELECT queue, type, event, sum(n) FILTER (WHERE which = 0),
+        SELECT min(queue), min(type), min(event), sum(n) FILTER (WHERE which = 0),
             array_agg(n::bigint ORDER BY bucket) FILTER (WHERE which = 1),
             array_agg(n::bigint ORDER BY bucket) FILTER (WHERE which = 2),
             dutiful.clamped_(sum(ran_us)), dutiful.clamped_(sum(waited_us))
-        FROM gathered GROUP BY queue, type, event ORDER BY queue, type, event
+        FROM gathered GROUP BY key ORDER BY 1, 2, 3
         ON CONFLICT (queue, type, event) DO UPDATE SET n = t.n + excluded.n,
             ran = dutiful.added_(t.ran, excluded.ran),
             waited = dutiful.added_(t.waited, excluded.waited),
@@ -73,11 +78,10 @@ BEGIN
     IF to_regclass('dutiful.failure') IS NULL THEN
         RETURN 0;
     END IF;
-    WITH front AS MATERIALIZED (
-        SELECT seq FROM dutiful.failure ORDER BY seq LIMIT at_most FOR UPDATE SKIP LOCKED
-    ),
-    gone AS (
-        DELETE FROM dutiful.failure WHERE seq = ANY (ARRAY (SELECT seq FROM front)) RETURNING *
+    WITH gone AS (
+        DELETE FROM dutiful.failure
+        WHERE ctid = ANY (ARRAY (SELECT ctid FROM dutiful.failure ORDER BY seq LIMIT at_most))
+        RETURNING *
     ),
     keys AS MATERIALIZED (
         SELECT queue, type, class, sum(n) AS n, class = 'other' OR EXISTS (

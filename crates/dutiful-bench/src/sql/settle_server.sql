@@ -1,0 +1,3 @@
+-- What vacuum and the next checkpoint would do in a while anyway. No parameters.
+VACUUM ANALYZE;
+CHECKPOINT;
