@@ -1,7 +1,8 @@
 -- Folds the tally's rows into totals. A row with a smaller seq may be committed after one with a
 -- larger, so exactly the rows that are seen are deleted and added, never a range. The leader alone
--- deletes them and writes totals, in the order of their keys. What attempts failed with is folded
--- beside it, in the same way.
+-- deletes them and writes totals, in the order of their keys, under the lock of its term
+-- (check_term_): nobody else locks these rows. What attempts failed with is folded beside it, in
+-- the same way.
 
 -- :rows $1 term, how many buckets, at most so many rows
 SELECT dutiful.fold_($1::bigint, $2::int, $3::int)
