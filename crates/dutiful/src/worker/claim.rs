@@ -4,7 +4,6 @@
 //! (the prefetch), so that slots do not wait for a round trip. What is claimed ahead is under lease
 //! and is given back if it waits for long.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -143,8 +142,8 @@ fn plan(engine: &Engine, round: &mut Round) -> Option<ClaimRequest> {
     let budget = CLAIM_MAX.min(HELD_MAX.saturating_sub(held)).min(total.saturating_sub(in_use));
     let may_prefetch = !capped && !engine.registry.has_at_most_once();
     let mut lanes: Vec<(u32, Lane)> = Vec::new();
-    let begins = |pool: &Pool| round.full && round.after.as_ref() == Some(&pool.queue);
-    let first = engine.pools.iter().position(begins).map_or(0, |at| at + 1);
+    let after = round.after.as_ref().filter(|_| round.full);
+    let first = after.map_or(0, |queue| engine.pool_of(queue) + 1);
     let (before, after) = engine.pools.split_at(first);
     for pool in after.iter().chain(before) {
         let (running, buffered) = (pool.running(), pool.buffered());
@@ -237,14 +236,12 @@ fn take_in(engine: &Arc<Engine>, jobs: Vec<Claimed>, sent: BootTime) {
         }
     }
     let stopping = engine.stop.is_cancelled();
-    let mut taken = BTreeSet::new();
     for job in jobs {
         if stopping && job.delivery != Delivery::AtMostOnce {
             engine.push_end(job.unstarted(End::Released));
             continue;
         }
         let at = engine.pool_of(&job.queue);
-        taken.insert(at);
         let mut buffer = lock(&engine.pools[at].buffer);
         // What crashed a worker, or has no second chance, does not wait behind others.
         if job.crashes > 0 || job.delivery == Delivery::AtMostOnce {
@@ -253,7 +250,7 @@ fn take_in(engine: &Arc<Engine>, jobs: Vec<Claimed>, sent: BootTime) {
             buffer.push_back(Buffered { job, since });
         }
     }
-    for at in taken {
+    for at in 0..engine.pools.len() {
         execute::start_slots(engine, at);
     }
 }
