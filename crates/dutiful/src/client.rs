@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::builder::ClientBuilder;
 use crate::clock::Timestamp;
-use crate::enqueue::{Enqueue, EnqueueAll, Middleware, NewJob, Outgoing, inherit};
+use crate::enqueue::{Enqueue, EnqueueAll, Middleware, NewJob, Outgoing, inherit, number};
 use crate::error::{Error, InvalidJob, StoreError};
 use crate::id::{JobId, Name};
 use crate::inspect::{Filter, JobInfo, Page, QueueInfo, Stats, Vitals};
@@ -130,7 +130,8 @@ impl Client {
         EnqueueAll::new(self, jobs)
     }
 
-    /// Enqueues many jobs by name, in chunks of 1000, each chunk atomic.
+    /// Enqueues many jobs by name, in chunks of 1000, each chunk atomic. The answers keep the order
+    /// of the jobs, and so does each queue; ids go up queue by queue.
     ///
     /// # Errors
     /// [`Error::InvalidJob`] before anything is stored; [`Error::Partly`] when a later chunk
@@ -149,6 +150,7 @@ impl Client {
             let (payload, settings) = (&mut job.payload, &mut job.settings);
             self.pass(Outgoing { job_type, payload, settings })?;
         }
+        jobs.chunks_mut(CHUNK).for_each(number);
         let record = |job: NewJob| Record::build(&known[&job.job_type], job.payload, job.settings);
         self.store_many(jobs.into_iter().map(record)).await
     }

@@ -23,6 +23,16 @@ pub struct NewJob {
     pub settings: Settings,
 }
 
+/// Gives ids to those jobs of a batch that have none yet, queue by queue; in each the order stays.
+/// Ids go up, and stores keep records by id: jobs that are claimed together lie together.
+pub(crate) fn number(batch: &mut [NewJob]) {
+    let mut queue_by_queue: Vec<&mut NewJob> = batch.iter_mut().collect();
+    queue_by_queue.sort_by(|a, b| a.settings.queue.cmp(&b.settings.queue));
+    for job in queue_by_queue {
+        job.settings.id.get_or_insert_with(JobId::new);
+    }
+}
+
 /// A job on its way into the store, as the middleware of a client sees it.
 #[derive(Debug)]
 pub struct Outgoing<'a> {

@@ -150,6 +150,29 @@ async fn jobs_by_name_carry_settings_of_their_own() -> Kept {
 }
 
 #[tokio::test]
+async fn ids_of_one_call_go_up_queue_by_queue() -> Kept {
+    const QUEUES: usize = 3;
+    let (client, _) = memory().await?;
+    let own = JobId::new();
+    let job = |n: usize| {
+        let queue = Some(format!("q{}", n % QUEUES));
+        let settings = Settings { queue, id: (n == 7).then_some(own), ..Settings::default() };
+        NewJob { job_type: "x".into(), payload: n.to_string().into_bytes(), settings }
+    };
+    let mut stored = client.enqueue_many((0..900).map(job).collect()).await?;
+    assert_eq!(stored[7].id, own, "an id that was given stays");
+    for n in [0, 1, 500, 899] {
+        let payload = show(&client, stored[n].id).await.payload.map(|p| p.get().to_owned());
+        assert_eq!(payload, Some(n.to_string()), "the answers keep the order of the jobs");
+    }
+    stored.drain(6..9);
+    let of = |queue| stored.iter().skip(queue).step_by(QUEUES).map(|one| one.id);
+    let ids: Vec<JobId> = (0..QUEUES).flat_map(of).collect();
+    assert!(ids.is_sorted(), "each queue's ids go up, and those of the next queue follow");
+    Ok(())
+}
+
+#[tokio::test]
 async fn changes_by_id_work_and_their_errors_say_what_to_do() -> Kept {
     let (client, clock) = memory().await?;
     let id = client.enqueue(Plain {}).unique("k").await?.id;

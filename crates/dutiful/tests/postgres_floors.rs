@@ -1,5 +1,5 @@
-//! What is read on Postgres: claims begin past what is gone, and never past what may still come;
-//! ends and heartbeats read the leases that they name and no others.
+//! What is read on Postgres: claims begin past what is gone, and never past what may still come,
+//! and find a queue's jobs together; ends and heartbeats read no leases but those that they name.
 #![cfg(feature = "postgres")]
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dutiful::store::{ClaimRequest, Claimed, End, HeartbeatRequest, Held, Lane, Note, Store};
-use dutiful::{Client, Fence, JobId, Name, Progress, WorkerId};
+use dutiful::{Client, Fence, JobId, Name, NewJob, Progress, Settings, WorkerId};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::NoTls;
 
@@ -212,6 +212,26 @@ async fn a_snapshot_held_open_does_not_make_claims_read_what_is_gone() {
     // To walk through all that is gone, 80 claims would read 1.6 million.
     assert!(entries < 20 * ROWS, "{} entries of the index for each job", entries / ROWS);
     reader.batch_execute("COMMIT").await.expect("the report ends");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn what_a_large_batch_brings_lies_queue_by_queue() {
+    const QUEUES: i64 = 20;
+    let lab = Lab::new().await;
+    let job = |n: i64| {
+        let settings = Settings { queue: Some(format!("q{}", n % QUEUES)), ..Settings::default() };
+        NewJob { job_type: "task".into(), payload: b"{}".to_vec(), settings }
+    };
+    lab.client.enqueue_many((0..2000).map(job).collect()).await.expect("they are stored");
+    for (table, place) in [("ready", "ctid"), ("job", "id")] {
+        let runs = format!(
+            "SELECT count(*) FROM (SELECT queue, lag(queue) OVER (ORDER BY {place}) AS before
+                 FROM dutiful.{table}) each WHERE queue IS DISTINCT FROM before"
+        );
+        // Two chunks, each with all queues.
+        assert!(lab.number(&runs).await <= 2 * QUEUES, "the queues are mixed in {table}");
+    }
     lab.close().await;
 }
 

@@ -27,8 +27,8 @@ const AHEAD_WAITS_MAX: Duration = Duration::from_secs(1);
 /// One more is claimed ahead for so many runs that were seen, so that one quick job at the start
 /// does not speak for thousands that follow.
 const RUNS_PER_AHEAD: u64 = 4;
-/// Most jobs in one claim.
-const CLAIM_MAX: usize = 1000;
+/// Most jobs in one claim; enough for many queues at a time.
+const CLAIM_MAX: usize = 2000;
 /// To look at a queue costs as much as to claim some jobs: where there are more jobs than a claim
 /// holds, some of the queues are asked for so many each, and the others after them.
 const SHARE_MIN: usize = 20;

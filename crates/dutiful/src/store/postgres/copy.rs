@@ -78,7 +78,9 @@ impl Db {
         let now: Timestamp = rows.first().ok_or(Trouble::Mistake("no time"))?.try_get(0)?;
         self.copy_records(session, c, now).await?;
         let due = |at: usize| c.wanted(at, now).is_none_or(|wanted| wanted <= now);
-        let (ready, later): (Vec<usize>, Vec<usize>) = (0..c.ids.len()).partition(|at| due(*at));
+        let (mut ready, later): (Vec<_>, Vec<_>) = (0..c.ids.len()).partition(|at| due(*at));
+        // A claim takes the front of many lanes at once: what it reads and deletes lies together.
+        ready.sort_by_key(|at| (c.queues[*at], c.priorities[*at]));
         self.copy_places(session, ("copy_ready", READY), c, (&ready, now)).await?;
         self.copy_places(session, ("copy_scheduled", SCHEDULED), c, (&later, now)).await?;
         self.count_copied(session, c).await?;

@@ -81,6 +81,8 @@ impl Db {
         for kind in [Kind::Done, Kind::Again, Kind::Dead, Kind::Late] {
             let of_kind = |at: &usize| firsts[*at] && self::kind(&ends[*at]) == kind;
             let mut open: Vec<usize> = (0..ends.len()).filter(of_kind).collect();
+            // As leases and records lie: each is found beside the one before.
+            open.sort_unstable_by_key(|at| ends[*at].fence.id);
             let mut tries = 0;
             while !open.is_empty() {
                 let batch: Vec<&Finish> = open.iter().map(|at| &ends[*at]).collect();
