@@ -64,8 +64,8 @@ export class Server {
   }
 
   /** A worker in a process of its own, and `says(line)`, which awaits a line of its output. */
-  program(t, queue) {
-    const flags = [PROGRAM, this.url, queue];
+  program(t, queue, slots = 2) {
+    const flags = [PROGRAM, this.url, queue, String(slots)];
     const child = spawn(process.execPath, flags, { stdio: ['ignore', 'pipe', 'inherit'] });
     t.after(() => child.kill('SIGKILL'));
     const lines = [];

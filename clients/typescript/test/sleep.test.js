@@ -13,7 +13,8 @@ describe('sleep', () => {
 
   it('drops what was rescued meanwhile, and its end', async (t) => {
     const { client } = server;
-    const { child, says } = server.program(t, 'sleeps');
+    // Its one slot runs, so no claim is under way whose answer it would sleep over.
+    const { child, says } = server.program(t, 'sleeps', 1);
     const { id } = await client.enqueue('work', 'long', { queue: 'sleeps' });
     await says('started 1');
     child.kill('SIGSTOP');
