@@ -79,9 +79,9 @@ impl Lab {
         }
     }
 
-    async fn claim(&self, limit: usize) -> Vec<Claimed> {
+    fn ask(&self, limit: usize) -> ClaimRequest {
         let queue = Name::new("queue", "default").expect("a name");
-        let ask = ClaimRequest {
+        ClaimRequest {
             worker: WORKER,
             lanes: vec![Lane { queue, limit, at_most_once: 0 }],
             types: self.types.clone(),
@@ -89,8 +89,11 @@ impl Lab {
             limit,
             bytes: usize::MAX,
             crashed: 1,
-        };
-        self.store.claim(ask).await.expect("an answer")
+        }
+    }
+
+    async fn claim(&self, limit: usize) -> Vec<Claimed> {
+        self.store.claim(self.ask(limit)).await.expect("an answer")
     }
 
     /// Claims and completes until nothing is left; returns how many.
@@ -233,11 +236,12 @@ async fn what_a_large_batch_brings_lies_queue_by_queue() {
     lab.close().await;
 }
 
-/// The server's count of index entries that were read in leases; it lags behind by a second.
-async fn leases_read(lab: &Lab) -> i64 {
+/// The server's count of index entries that were read in tables with this beginning of their name;
+/// it hears of a statement when a later one of its connection ends, a second after the last news.
+async fn entries_read(lab: &Lab, tables: &str) -> i64 {
     let sql = format!(
         "SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_all_indexes
-         WHERE schemaname = '{}' AND relname = 'lease'",
+         WHERE schemaname = '{}' AND relname LIKE '{tables}%'",
         lab.schema
     );
     let (mut before, mut same) = (-1, 0);
@@ -262,9 +266,9 @@ async fn ends_and_heartbeats_read_no_leases_but_their_own() {
             jobs.extend(lab.claim(BATCH).await);
         }
         let few = &jobs[..FEW.min(jobs.len())];
-        let before = leases_read(&lab).await;
+        let before = entries_read(&lab, "lease").await;
         use_leases(&lab, few).await;
-        let read = leases_read(&lab).await - before;
+        let read = entries_read(&lab, "lease").await - before;
         let most = 20 * FEW as i64;
         assert!(read <= most, "{read} entries were read for {FEW} leases of {}", jobs.len());
         let rest = jobs[few.len()..].iter().map(|job| job.unstarted(End::Completed(None)));
@@ -275,6 +279,43 @@ async fn ends_and_heartbeats_read_no_leases_but_their_own() {
             // through it rather than to look for each lease, it does so in the third.
             lab.run("VACUUM (TRUNCATE false) dutiful.lease").await;
         }
+    }
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_crowd_of_crashed_jobs_is_not_read_for_each_that_is_taken() {
+    const CLAIMS: i64 = 10;
+    let lab = Lab::new().await;
+    lab.put(2000, 10).await;
+    lab.run("UPDATE dutiful.ready SET crashes = 1").await;
+    lab.put(1, 10).await;
+    let crashes = |jobs: Vec<Claimed>| jobs.iter().map(|job| job.crashes).collect::<Vec<_>>();
+    assert_eq!(crashes(lab.claim(BATCH).await), [1, 0], "one of them, and what is behind them all");
+    let mut before = 0;
+    for n in 0..=CLAIMS {
+        if n == 0 || n == CLAIMS {
+            // By the next claim a second later the server has heard of all before it.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+        }
+        assert_eq!(crashes(lab.claim(BATCH).await), [1]);
+        if n == 0 {
+            before = entries_read(&lab, "job").await;
+        }
+    }
+    let read = entries_read(&lab, "job").await - before;
+    let most = 50 * CLAIMS;
+    assert!(0 < read && read <= most, "{read} records were read to take {CLAIMS}");
+    lab.put(20, 5).await;
+    let mut n = 0;
+    while n < 20 {
+        let jobs = crashes(lab.claim(BATCH).await);
+        n += jobs.iter().filter(|crashes| **crashes == 0).count();
+        assert!(jobs.len() <= 21, "{jobs:?}");
+    }
+    let left = "SELECT count(*) FROM dutiful.ready";
+    while lab.number(left).await > 1970 {
+        assert_eq!(crashes(lab.claim(BATCH).await), [1], "the crowd is taken when others went by");
     }
     lab.close().await;
 }

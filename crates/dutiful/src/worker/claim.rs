@@ -65,7 +65,9 @@ pub(super) async fn claim_until_stopped(engine: Arc<Engine>) {
             Ok(jobs) if jobs.is_empty() && round.partial => tries = 0,
             Ok(jobs) if jobs.is_empty() => {
                 tries = 0;
-                if engine.settings.until_empty && nothing_left(&engine).await {
+                // Where one that crashed a worker runs, those that wait for it were not asked for.
+                let all = asked.crashed > 0;
+                if all && engine.settings.until_empty && nothing_left(&engine).await {
                     engine.stop.cancel();
                 } else {
                     wait_for_work(&engine, heard, &asked).await;

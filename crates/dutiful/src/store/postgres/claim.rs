@@ -3,9 +3,12 @@
 //! The statement picks as many rows as were asked for and takes them all. Where it meets one that
 //! may have to stay (a second job that crashed a worker, an at-most-once job without a free slot)
 //! it takes nothing, and another statement weighs row by row; what is missing then is asked for
-//! again with what is left of the request.
+//! again with what is left of the request. Where a crowd of jobs that crashed a worker stands in
+//! front, as after the end of one with thousands of leases, a claim that took one remembers the
+//! queue: the next looks at a few rows there first, and then past all that crashed, instead of
+//! locking and weighing all of them to take one.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -20,7 +23,7 @@ use crate::clock::micros;
 use crate::id::{Fence, JobId, Name};
 use crate::job::Delivery;
 use crate::store::common::stored::{AT_MOST_ONCE, UNIQUE};
-use crate::store::{ClaimRequest, Claimed};
+use crate::store::{ClaimRequest, Claimed, Lane};
 
 /// Statements of one claim.
 const ROUNDS_MAX: usize = 8;
@@ -30,6 +33,10 @@ const FOREIGN_MAX: i32 = 1000;
 const ASIDE: Duration = Duration::from_secs(10);
 /// A claim that came back short looks for such rows, but not more often than this.
 const FOREIGN_EVERY: Duration = Duration::from_secs(1);
+/// Most queues remembered for the crowd in them …
+const CROWDS_MAX: usize = 4;
+/// … in each of which a claim looks at so many rows more than it may take of those that crashed.
+const CROWD_ROWS: i32 = 8;
 
 /// What is left of the request.
 struct Left {
@@ -38,6 +45,8 @@ struct Left {
     limit: i32,
     bytes: i64,
     crashed: i32,
+    /// Queues in which jobs were passed over because they crashed a worker.
+    crowds: Vec<Name>,
     /// True when the next payload did not fit; later jobs must not overtake it.
     full: bool,
     /// What tells these leases from all others.
@@ -49,13 +58,35 @@ struct Left {
 /// A job with its lane and priority, by which the answer is ordered.
 type Placed = ((i64, i16), Claimed);
 
+/// Queues in which the last claim passed jobs over because they crashed a worker.
+#[derive(Default)]
+pub(super) struct Crowds(Mutex<Vec<Name>>);
+
+impl Crowds {
+    fn lock(&self) -> MutexGuard<'_, Vec<Name>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how many rows of each lane to look at first, if any.
+    fn turn(&self, ask: &ClaimRequest, first: &[i32]) -> Option<Vec<i32>> {
+        let crowds = self.lock();
+        let look = i32::try_from(ask.crashed).unwrap_or(i32::MAX).saturating_add(CROWD_ROWS);
+        let most = |(lane, most): (&Lane, &i32)| match crowds.contains(&lane.queue) {
+            true => look.min(*most),
+            false => 0,
+        };
+        let turn: Vec<i32> = ask.lanes.iter().zip(first).map(most).collect();
+        (ask.crashed > 0 && turn.iter().any(|most| *most > 0)).then_some(turn)
+    }
+}
+
 /// When rows of unknown types were looked for last.
 #[derive(Default)]
 pub(super) struct ForeignLook(Mutex<Option<Instant>>);
 
 impl ForeignLook {
     fn is_due(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.is_none_or(|at| at.elapsed() >= FOREIGN_EVERY);
         if due {
             *last = Some(Instant::now());
@@ -75,6 +106,7 @@ impl Db {
             limit: clamp(ask.limit),
             bytes: i64::try_from(ask.bytes).unwrap_or(i64::MAX),
             crashed: clamp(ask.crashed),
+            crowds: Vec::new(),
             full: false,
             nonce: fastrand::i64(1..),
             again: true,
@@ -82,17 +114,27 @@ impl Db {
         let stretches = self.floors.stretches(ask);
         let mut claimed: Vec<Placed> = Vec::new();
         // One statement must not meet a queue twice: lanes that name one again come after it.
-        for turn in turns(&queues) {
+        let turns = turns(&queues);
+        let crowd = turns.first().and_then(|first| self.crowds.turn(ask, first));
+        let rounds = crowd.iter().map(|turn| (1, turn));
+        for (rounds, turn) in rounds.chain(turns.iter().map(|turn| (ROUNDS_MAX, turn))) {
             left.again = true;
-            for _ in 0..ROUNDS_MAX {
+            for _ in 0..rounds {
                 if !left.again || left.full || left.limit == 0 {
                     break;
                 }
                 left.again = false;
-                for row in &self.front(ask, (&queues, &types), &turn, &left, &stretches).await? {
+                for row in &self.front(ask, (&queues, &types), turn, &left, &stretches).await? {
                     claimed.extend(take(row, ask, claimed.is_empty(), &mut left)?);
                 }
             }
+            if rounds == 1 && left.crashed < clamp(ask.crashed) {
+                // What may run beside is behind the crowd.
+                left.crashed = 0;
+            }
+        }
+        if ask.crashed > 0 {
+            *self.crowds.lock() = std::mem::take(&mut left.crowds);
         }
         claimed.sort_by(|(a, x), (b, y)| (a, x.run_at, x.fence.id).cmp(&(b, y.run_at, y.fence.id)));
         // In a lane that had less than it was asked for, all that is left is of other types.
@@ -112,13 +154,13 @@ impl Db {
         &self,
         ask: &ClaimRequest,
         (queues, types): (&[&str], &[&str]),
-        turn: &[bool],
+        turn: &[i32],
         left: &Left,
         stretches: &Stretches,
     ) -> Result<Vec<Row>, Trouble> {
         let lease = if cfg!(bug = "short_lease") { ask.lease / 2 } else { ask.lease };
         let (lease, now) = (micros(lease), self.now());
-        let rooms = left.rooms.iter().zip(turn).map(|(room, on)| if *on { *room } else { 0 });
+        let rooms = left.rooms.iter().zip(turn).map(|(room, most)| *room.min(most));
         let rooms: Vec<i32> = rooms.collect();
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![
             &queues,
@@ -157,12 +199,13 @@ impl Db {
     }
 }
 
-/// Says which lanes have their turn together: each queue once.
-fn turns(queues: &[&str]) -> Vec<Vec<bool>> {
+/// Says which lanes have their turn together, and with how many rows: each queue once.
+fn turns(queues: &[&str]) -> Vec<Vec<i32>> {
     let nth = |at: usize| queues[..at].iter().filter(|queue| **queue == queues[at]).count();
     let nth: Vec<usize> = (0..queues.len()).map(nth).collect();
     let last = nth.iter().max().map_or(0, |last| last + 1);
-    (0..last).map(|turn| nth.iter().map(|nth| *nth == turn).collect()).collect()
+    let most = |turn, nth| if nth == turn { i32::MAX } else { 0 };
+    (0..last).map(|turn| nth.iter().map(|nth| most(turn, *nth)).collect()).collect()
 }
 
 /// Reads one row of the front; `None` for one that stays (or that no worker can run).
@@ -174,13 +217,17 @@ fn take(
 ) -> Result<Option<Placed>, Trouble> {
     let (lane, flags): (i64, i16) = (row.try_get(0)?, row.try_get(5)?);
     let at = (lane - 1) as usize;
+    let crashes: i32 = row.try_get(7)?;
     if !row.try_get::<_, bool>(18)? {
+        let queue = &ask.lanes[at].queue;
+        if crashes > 0 && left.crowds.len() < CROWDS_MAX && !left.crowds.contains(queue) {
+            left.crowds.push(queue.clone());
+        }
         // A row without a record weighs nothing.
         left.full |= row.try_get::<_, Option<bool>>(19)? == Some(false) && !first;
         left.again = true;
         return Ok(None);
     }
-    let crashes: i32 = row.try_get(7)?;
     let payload: Vec<u8> = row.try_get(11)?;
     let at_most_once = i64::from(flags) & AT_MOST_ONCE != 0;
     left.limit -= 1;
