@@ -236,6 +236,27 @@ async fn what_a_large_batch_brings_lies_queue_by_queue() {
     lab.close().await;
 }
 
+#[tokio::test]
+async fn ends_of_many_queues_are_counted_in_one_row() {
+    let lab = Lab::new().await;
+    let job = |n: usize| {
+        let settings = Settings { queue: Some(format!("q{n}")), ..Settings::default() };
+        NewJob { job_type: "task".into(), payload: b"{}".to_vec(), settings }
+    };
+    lab.client.enqueue_many((0..20).map(job).collect()).await.expect("they are stored");
+    let name = |n: usize| Name::new("queue", &format!("q{n}")).expect("a name");
+    let lane = |n| Lane { queue: name(n), limit: 1, at_most_once: 0 };
+    let ask = ClaimRequest { lanes: (0..20).map(lane).collect(), limit: 20, ..lab.ask(1) };
+    let jobs = lab.store.claim(ask).await.expect("an answer");
+    let ends = jobs.iter().map(|job| job.unstarted(End::Completed(None))).collect();
+    assert_eq!(lab.store.finish(WORKER, ends).await.expect("an answer"), [Held::Yes; 20]);
+    assert_eq!(lab.number("SELECT count(*) FROM dutiful.tally WHERE event <> 0").await, 0);
+    assert_eq!(lab.number("SELECT count(*) FROM dutiful.tally_batch").await, 1);
+    let totals = lab.client.totals().await.expect("an answer");
+    assert!(totals.len() == 20 && totals.iter().all(|one| one.completed == 1), "{totals:?}");
+    lab.close().await;
+}
+
 /// The server's count of index entries that were read in tables with this beginning of their name;
 /// it hears of a statement when a later one of its connection ends, a second after the last news.
 async fn entries_read(lab: &Lab, tables: &str) -> i64 {

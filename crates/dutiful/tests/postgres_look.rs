@@ -128,7 +128,8 @@ async fn the_counts_are_those_of_the_places_and_the_tally() {
     let stats = lab.client.stats().await.expect("the numbers are read");
     let t = stats.totals;
     assert_eq!((t.pending, t.scheduled, t.failed, t.active, t.dead), (20, 10, 10, 20, 10));
-    assert_eq!((t.completed, t.stalled_total), (12, 5), "from totals and tally");
+    assert_eq!((t.completed, t.stalled_total), (12, 5), "from totals, tally and batches");
+    assert_eq!(t.cancelled, 1, "of another queue in the same batch");
     let says = |word: &str| stats.warnings.iter().any(|text| text.contains(word));
     assert!(says("10 jobs are stalled") && says("no worker leads") && says("10 dead jobs"));
     assert!(says("serves type task"), "{:?}", stats.warnings);

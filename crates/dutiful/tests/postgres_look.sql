@@ -38,8 +38,11 @@ INSERT INTO dutiful.worker (id, name, pid, queues, types, started_at, beat_at, s
 VALUES (7, 'host:7', 1, '{"default": 5}', '{task}', now(), now(), now());
 INSERT INTO dutiful.total (queue, type, event, n) VALUES ('default', 'task', 1, 10),
     ('default', 'task', 7, 5);
-INSERT INTO dutiful.tally (queue, type, event, n) VALUES ('default', 'task', 1, 3),
+INSERT INTO dutiful.tally (queue, type, event, n) VALUES ('default', 'task', 1, 1),
     ('default', 'task', 8, 1);
+INSERT INTO dutiful.tally_batch (queue, type, event, n, ran, waited, ran_us, waited_us)
+VALUES ('{rare,default,default}', '{task,task,task}', '{4,1,1}', '{1,1,1}', '{NULL,0,1}',
+    '{NULL,2,2}', '{NULL,10,2000}', '{NULL,6000,6000}');
 INSERT INTO dutiful.queue (name, paused_at) VALUES ('rare', now());
 DROP TABLE given;
 ANALYZE dutiful.job, dutiful.ready, dutiful.scheduled, dutiful.lease, dutiful.done, dutiful.dead;

@@ -3,7 +3,7 @@
 //! is shown by `conformance`, which runs as that role.)
 #![cfg(feature = "postgres")]
 
-use dutiful::store::{ClaimRequest, Lane};
+use dutiful::store::{ClaimRequest, End, Held, Lane};
 use dutiful::{Client, EnqueueOutcome, Error, Filter, Job, Name, StoreError, WorkerId};
 use dutiful_fixture::{PASSWORD, Postgres, USER, Version};
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,20 @@ async fn forbidden(url: &str, statements: &[&str]) -> Kept {
     Ok(())
 }
 
+/// Asks for one job.
+fn ask() -> ClaimRequest {
+    let name = |text: &str| Name::new("name", text).expect("it is one");
+    ClaimRequest {
+        worker: WorkerId(1),
+        lanes: vec![Lane { queue: name("default"), limit: 1, at_most_once: 1 }],
+        types: std::sync::Arc::new([name("task")].into()),
+        lease: std::time::Duration::from_secs(30),
+        limit: 1,
+        bytes: usize::MAX,
+        crashed: 1,
+    }
+}
+
 /// What the server forbids arrives as an error that says what to grant.
 fn refused<T: std::fmt::Debug, E: Into<Error>>(what: &str, answer: Result<T, E>) {
     let error = answer.expect_err(what).into();
@@ -118,6 +132,26 @@ async fn the_runtime_changes_no_table_and_sees_no_other_schema() -> Kept {
 }
 
 #[tokio::test]
+async fn grants_of_before_a_migration_are_enough_after_it() -> Kept {
+    let house = House::new().await?;
+    let owner = Client::connect(&house.url).await?;
+    // Makes anew what the newest version brought, by somebody who has no default privileges.
+    owner.migrate(Some(3)).await?;
+    owner.migrate(None).await?;
+    Client::connect(&house.producer).await?.enqueue_all((0..2000).map(|_| Task {})).await?;
+    let client = Client::connect(&house.runtime).await?;
+    let (store, worker) = (client.store(), WorkerId(1));
+    let jobs = store.claim(ask()).await?;
+    let ends = jobs.iter().map(|job| job.unstarted(End::Completed(None))).collect();
+    assert_eq!(store.finish(worker, ends).await?, [Held::Yes]);
+    let totals = client.stats().await?.totals;
+    assert_eq!((totals.pending, totals.completed), (1999, 1));
+    let term = store.lead(worker, std::time::Duration::from_secs(60)).await?.term;
+    assert!(store.fold(term).await? > 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_producer_enqueues_by_library_and_by_sql() -> Kept {
     let house = House::new().await?;
     let client = Client::connect(&house.producer).await?;
@@ -148,17 +182,7 @@ async fn the_producer_does_nothing_else() -> Kept {
     let house = House::new().await?;
     let id = Client::connect(&house.url).await?.enqueue(Task {}).await?.id;
     let client = Client::connect(&house.producer).await?;
-    let name = |text: &str| Name::new("name", text).expect("it is one");
-    let ask = ClaimRequest {
-        worker: WorkerId(1),
-        lanes: vec![Lane { queue: name("default"), limit: 1, at_most_once: 1 }],
-        types: std::sync::Arc::new([name("task")].into()),
-        lease: std::time::Duration::from_secs(30),
-        limit: 1,
-        bytes: usize::MAX,
-        crashed: 1,
-    };
-    refused("claim", client.store().claim(ask).await);
+    refused("claim", client.store().claim(ask()).await);
     refused("lead", client.store().lead(WorkerId(1), std::time::Duration::from_secs(9)).await);
     refused("show", client.job(id).await);
     refused("list", client.jobs(Filter::default()).await);

@@ -291,11 +291,9 @@ async fn leases_are_renewed_and_rescued_in_the_version_before() -> Kept {
     Ok(())
 }
 
-#[tokio::test]
-async fn failures_whose_class_nobody_counted_are_other() -> Kept {
-    let url = database();
-    let client = Client::builder().migrate(true).connect(&url).await?;
-    let (store, worker, raw) = (client.store(), WorkerId(1), raw(&url).await);
+/// Enqueues a job, claims it and ends it.
+async fn end_one(client: &Client, end: End) -> Kept {
+    let (store, worker) = (client.store(), WorkerId(1));
     client.enqueue(Task {}).await?;
     let ask = ClaimRequest {
         worker,
@@ -307,9 +305,52 @@ async fn failures_whose_class_nobody_counted_are_other() -> Kept {
         crashed: 1,
     };
     let claimed = store.claim(ask).await?.remove(0);
+    assert_eq!(store.finish(worker, vec![claimed.unstarted(end)]).await?, [Held::Yes]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_batch_counted_stays_counted_on_the_way_down() -> Kept {
+    let url = database();
+    let client = Client::builder().migrate(true).connect(&url).await?;
+    let raw = raw(&url).await;
+    for end in [End::Completed(None), End::Completed(None), End::Cancelled] {
+        end_one(&client, end).await?;
+    }
+    let rows = async |table: &str| {
+        let sql = format!("SELECT count(*) FROM dutiful.{table} WHERE event::text <> '0'");
+        raw.query_one(&sql, &[]).await.expect("they are counted").get::<_, i64>(0)
+    };
+    assert_eq!((rows("tally").await, rows("tally_batch").await), (0, 3));
+    let before = client.totals().await?;
+    assert_eq!((before[0].completed, before[0].cancelled), (2, 1));
+    assert_eq!(before[0].ran.buckets.iter().sum::<u64>(), 2);
+    let seen = "SELECT completed, cancelled FROM dutiful.queues";
+    client.migrate(Some(3)).await?;
+    assert_eq!(rows("tally").await, 3, "as a program of version 3 reads and folds them");
+    let row = raw.query_one(seen, &[]).await?;
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2, 1));
+    client.migrate(None).await?;
+    let row = raw.query_one(seen, &[]).await?;
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2, 1));
+    assert_eq!(client.totals().await?, before);
+    end_one(&client, End::Completed(None)).await?;
+    let term = client.store().lead(WorkerId(2), HUNG).await?.term;
+    assert!(client.store().fold(term).await? > 0);
+    assert_eq!((rows("tally").await, rows("tally_batch").await), (0, 0));
+    let after = client.totals().await?;
+    assert_eq!((after[0].completed, after[0].cancelled), (3, 1));
+    assert_eq!(after[0].ran.buckets.iter().sum::<u64>(), 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn failures_whose_class_nobody_counted_are_other() -> Kept {
+    let url = database();
+    let client = Client::builder().migrate(true).connect(&url).await?;
+    let (store, raw) = (client.store(), raw(&url).await);
     let failure = Failure { class: "Smtp".into(), message: String::new() };
-    let end = claimed.unstarted(End::Failed(failure, HUNG));
-    assert_eq!(store.finish(worker, vec![end]).await?, [Held::Yes]);
+    end_one(&client, End::Failed(failure, HUNG)).await?;
     // As a worker of version 2 writes it: it knows of no classes.
     let before =
         "INSERT INTO dutiful.tally (queue, type, event, n) VALUES ('default', 'task', 2, 3)";

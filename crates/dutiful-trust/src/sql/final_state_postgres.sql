@@ -35,7 +35,8 @@ SELECT id, pid::bigint FROM dutiful.worker
 
 -- :tally
 SELECT event::bigint, sum(n)::bigint FROM (
-    SELECT event, n FROM dutiful.total UNION ALL SELECT event, n FROM dutiful.tally) AS counts
+    SELECT event, n FROM dutiful.total UNION ALL SELECT event, n FROM dutiful.tally
+    UNION ALL SELECT unnest(event), unnest(n) FROM dutiful.tally_batch) AS counts
 GROUP BY event
 
 -- :integrity jobs that stand nowhere or in several places, and rows without a job; each table is

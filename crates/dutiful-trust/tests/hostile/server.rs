@@ -96,6 +96,11 @@ INSERT INTO dutiful.type VALUES ('', '', -1, -1, -1, 9, 'infinity');
 INSERT INTO dutiful.tally (queue, type, event, n, ran, waited, ran_us, waited_us) VALUES
     ('', '', 99, -5, '{NULL,-1,32767}', '{}', -1, -1), ('default', 'task', -9, 0, NULL, NULL, 0, 0),
     ('default', 'task', 1, 0, '{1000,NULL}', '{-3}', NULL, -9);
+INSERT INTO dutiful.tally_batch (queue, type, event, n, ran, waited, ran_us, waited_us) VALUES
+    ('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'),
+    ('{\"\",default,NULL,default}', '{\"\",task}', '{99,-9,1,NULL}', '{-5,2147483647,NULL}',
+        '{NULL,-1,32767}', '{-3}', '{9223372036854775807,9223372036854775807,-1}', '{NULL,-9}'),
+    ('{default,default}', '{task,task}', '{1,1}', '{0,NULL}', '{0,0}', '{0,NULL}', '{-1,0}', '{0}');
 INSERT INTO dutiful.total VALUES ('', '', 99, 1, '{1,2}', '{NULL}', -1, NULL);
 COMMIT;";
 

@@ -127,7 +127,7 @@ async fn a_large_batch_is_stored_once_wherever_its_connection_breaks() -> Kept {
         "SELECT \"dutiful\".moment_($1:",
         "COPY \"dutiful\".job",
         "COPY \"dutiful\".ready",
-        "INSERT INTO \"dutiful\".tally (queue, type, event, n)\nSELECT g.queue",
+        "INSERT INTO \"dutiful\".tally_batch",
         "COMMIT",
     ] {
         for (way, side) in [

@@ -43,6 +43,7 @@ const HALF_STATES: &str = include_str!("../postgres_half.sql");
 const COUNTED: &str = "
     SELECT coalesce(sum(n), 0)::bigint FROM (
         SELECT queue, event, n FROM dutiful.tally UNION ALL
+        SELECT unnest(queue), unnest(event), unnest(n) FROM dutiful.tally_batch UNION ALL
         SELECT queue, event, n FROM dutiful.total) t
     WHERE queue = $1 AND event = $2";
 

@@ -158,11 +158,11 @@ impl Db {
     }
 
     async fn count_copied(&self, session: &Session, c: &Columns<'_>) -> Result<(), Trouble> {
-        let mut counts: HashMap<(&str, &str), i64> = HashMap::new();
+        let mut counts: HashMap<(&str, &str), i32> = HashMap::new();
         for lane in c.queues.iter().copied().zip(c.types.iter().copied()) {
             *counts.entry(lane).or_default() += 1;
         }
-        let (lanes, n): (Vec<_>, Vec<i64>) = counts.into_iter().unzip();
+        let (lanes, n): (Vec<_>, Vec<i32>) = counts.into_iter().unzip();
         let (queues, types): (Vec<&str>, Vec<&str>) = lanes.into_iter().unzip();
         let params: [&(dyn ToSql + Sync); 3] = [&queues, &types, &n];
         self.ask(session, ("enqueue", "copy_counted"), &params, ANSWER_MAX).await.map(drop)

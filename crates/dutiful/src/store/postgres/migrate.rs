@@ -22,6 +22,7 @@ const VERSIONS: Versions = &[
     (include_str!("migrations/0001_up.sql"), include_str!("migrations/0001_down.sql")),
     (include_str!("migrations/0002_up.sql"), include_str!("migrations/0002_down.sql")),
     (include_str!("migrations/0003_up.sql"), include_str!("migrations/0003_down.sql")),
+    (include_str!("migrations/0004_up.sql"), include_str!("migrations/0004_down.sql")),
 ];
 
 /// What the owner of the database grants to whom.

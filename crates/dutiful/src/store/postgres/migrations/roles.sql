@@ -36,7 +36,7 @@ DO $$ DECLARE part record; BEGIN
             ('job', 'INSERT, SELECT (id, type, queue, priority, delivery, created_at,
                 scheduled_for)'),
             ('ready', 'INSERT'),
-            ('scheduled', 'INSERT'), ('tally', 'INSERT'),
+            ('scheduled', 'INSERT'), ('tally', 'INSERT'), ('tally_batch', 'INSERT'),
             ('unique_key', 'INSERT, SELECT, DELETE'),
             ('schema', 'SELECT'), ('instance', 'SELECT'), ('type', 'SELECT'),
             ('sleeper', 'SELECT')

@@ -30,12 +30,12 @@ found AS MATERIALIZED (
                 WHERE r.queue = l.queue AND (r.priority, r.run_at) >= (s.priority, s.run_at)
                     AND r.priority < s.below AND r.type = ANY ($4::text[])
                     AND (r.crashes = 0 OR $7::int > 0) AND (r.flags & 2 = 0 OR l.once > 0)
-                    AND NOT EXISTS (SELECT 1 FROM dutiful.queue q
-                                    WHERE q.name = l.queue AND q.paused_at IS NOT NULL)
                 ORDER BY r.priority, r.run_at, r.id LIMIT l.room FOR UPDATE OF r SKIP LOCKED
             ) r
             LIMIT l.room
         ) r
+        WHERE l.queue <> ALL (ARRAY (SELECT q.name FROM dutiful.queue q
+            WHERE q.name = ANY ($1::text[]) AND q.paused_at IS NOT NULL))
         LIMIT $5::int
     ) p LEFT JOIN LATERAL (SELECT * FROM dutiful.job WHERE id = p.id OFFSET 0) j ON true
 )

@@ -99,9 +99,10 @@ FROM STDIN (FORMAT binary)
 COPY dutiful.scheduled (queue, priority, run_at, id, type, flags, attempt, failures, crashes,
     reason) FROM STDIN (FORMAT binary)
 
--- :copy_counted $1 queues, types, $3 how many
-INSERT INTO dutiful.tally (queue, type, event, n)
-SELECT g.queue, g.type, 0, g.n FROM unnest($1::text[], $2::text[], $3::bigint[]) g (queue, type, n)
+-- :copy_counted in one row: $1 queues, types, $3 how many
+INSERT INTO dutiful.tally_batch (queue, type, event, n, ran, waited, ran_us, waited_us)
+VALUES ($1::text[], $2::text[], array_fill(0::smallint, ARRAY[cardinality($1::text[])]),
+    $3::int[], '{}', '{}', '{}', '{}')
 
 -- :copy_commit
 COMMIT

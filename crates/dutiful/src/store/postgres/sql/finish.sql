@@ -51,11 +51,18 @@ freed AS (
     WHERE id = ANY (ARRAY (SELECT id FROM mine WHERE uniq ORDER BY id))
 ),
 counted AS (
-    INSERT INTO dutiful.tally (queue, type, event, n, ran, waited, ran_us, waited_us)
-    SELECT queue, type, CASE outcome WHEN 1 THEN 1 ELSE 4 END, count(*),
-        array_agg(ran) FILTER (WHERE outcome = 1), array_agg(waited) FILTER (WHERE outcome = 1),
-        sum(ran_us) FILTER (WHERE outcome = 1), sum(waited_us) FILTER (WHERE outcome = 1)
-    FROM mine GROUP BY queue, type, outcome
+    INSERT INTO dutiful.tally_batch (queue, type, event, n, ran, waited, ran_us, waited_us)
+    SELECT array_agg(queue), array_agg(type), array_agg(event), array_agg(n), array_agg(ran),
+        array_agg(waited), array_agg(ran_us), array_agg(waited_us)
+    FROM (
+        SELECT queue, type, CASE outcome WHEN 1 THEN 1 ELSE 4 END::smallint AS event,
+            count(*)::int AS n, CASE outcome WHEN 1 THEN ran END AS ran,
+            CASE outcome WHEN 1 THEN waited END AS waited,
+            sum(ran_us) FILTER (WHERE outcome = 1)::bigint AS ran_us,
+            sum(waited_us) FILTER (WHERE outcome = 1)::bigint AS waited_us
+        FROM mine GROUP BY queue, type, outcome, ran, waited
+    ) each
+    HAVING count(*) > 0
 )
 SELECT n FROM mine
 

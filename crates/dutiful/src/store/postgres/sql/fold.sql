@@ -1,8 +1,8 @@
 -- Folds the tally's rows into totals. A row with a smaller seq may be committed after one with a
 -- larger, so exactly the rows that are seen are deleted and added, never a range. The leader alone
 -- deletes them and writes totals, in the order of their keys, under the lock of its term
--- (check_term_): nobody else locks these rows. What attempts failed with is folded beside it, in
--- the same way.
+-- (check_term_): nobody else locks these rows. What a batch counted in one row is taken apart and
+-- added with them. What attempts failed with is folded beside it, in the same way.
 
 -- :rows $1 term, how many buckets, at most so many rows
 SELECT dutiful.fold_($1::bigint, $2::int, $3::int)
@@ -19,20 +19,35 @@ BEGIN
         WHERE ctid = ANY (ARRAY (SELECT ctid FROM dutiful.tally ORDER BY seq LIMIT at_most))
         RETURNING *
     ),
+    -- A tenth as many: each stands for the ends of a whole batch.
+    parts AS MATERIALIZED (
+        SELECT * FROM dutiful.take_batches_(at_most / 10 + 1)
+    ),
     -- There may be thousands of queues and types, so nothing is joined: each pair, with an event,
     -- has a number, and what belongs to it is gathered by that.
     numbered AS MATERIALIZED (
-        SELECT *, dense_rank() OVER (ORDER BY queue, type, event) AS key FROM gone
+        SELECT *, dense_rank() OVER (ORDER BY queue, type, event) AS key FROM (
+            SELECT queue, type, event, n, ran, waited, ran_us::numeric, waited_us::numeric,
+                NULL::smallint AS r, NULL::smallint AS w
+            FROM gone
+            UNION ALL
+            SELECT queue, type, event, n, NULL, NULL, ran_us, waited_us, ran, waited FROM parts
+        ) each
     ),
     keys AS (
         SELECT key, min(queue) AS queue, min(type) AS type, min(event) AS event, sum(n) AS n,
-            sum(ran_us) AS ran_us, sum(waited_us) AS waited_us, bool_or(ran IS NOT NULL) AS has_ran,
-            bool_or(waited IS NOT NULL) AS has_waited
+            sum(ran_us) AS ran_us, sum(waited_us) AS waited_us,
+            bool_or(ran IS NOT NULL OR r IS NOT NULL) AS has_ran,
+            bool_or(waited IS NOT NULL OR w IS NOT NULL) AS has_waited
         FROM numbered GROUP BY key
     ),
     -- How often each bucket occurs; every bucket is named, most of them 0 times.
     pairs AS MATERIALIZED (
-        SELECT key, r, w, count(*)::int AS n FROM numbered, unnest(ran, waited) AS u (r, w)
+        SELECT key, r, w, sum(n) AS n FROM (
+            SELECT key, unnest(ran) AS r, unnest(waited) AS w, 1 AS n FROM numbered
+            UNION ALL
+            SELECT key, r, w, n FROM numbered WHERE r IS NOT NULL OR w IS NOT NULL
+        ) each
         GROUP BY key, r, w
     ),
     gathered AS (
@@ -64,8 +79,36 @@ BEGIN
             waited_us = dutiful.clamped_(coalesce(t.waited_us::numeric + excluded.waited_us,
                 t.waited_us, excluded.waited_us))
     )
-    SELECT count(*) INTO folded FROM gone;
+    SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM parts) INTO folded;
     RETURN folded + dutiful.fold_failures_(at_most, 50);
+END $$
+
+-- :function_batches takes the rows of batches, and answers with what they counted; a schema of the
+-- version before has none
+CREATE OR REPLACE FUNCTION dutiful.take_batches_(at_most int)
+RETURNS TABLE (queue text, type text, event smallint, n bigint, ran smallint, waited smallint,
+    ran_us numeric, waited_us numeric) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    IF to_regclass('dutiful.tally_batch') IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH gone AS (
+        DELETE FROM dutiful.tally_batch
+        WHERE ctid = ANY (ARRAY (SELECT ctid FROM dutiful.tally_batch ORDER BY seq LIMIT at_most))
+        RETURNING *
+    ),
+    parts AS (
+        SELECT unnest(queue) AS queue, unnest(type) AS type, unnest(event) AS event,
+            unnest(n) AS n, unnest(ran) AS ran, unnest(waited) AS waited, unnest(ran_us) AS ran_us,
+            unnest(waited_us) AS waited_us
+        FROM gone
+    )
+    SELECT queue, type, event, coalesce(sum(n), 0)::bigint, ran, waited, sum(ran_us),
+        sum(waited_us)
+    FROM parts WHERE queue IS NOT NULL AND type IS NOT NULL AND event IS NOT NULL
+    GROUP BY queue, type, event, ran, waited;
 END $$
 
 -- :function_failures folds what attempts failed with; a schema of the version before has no tables

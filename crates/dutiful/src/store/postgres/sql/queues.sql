@@ -13,5 +13,6 @@ UNION ALL SELECT 3, queue, 0, count(*), NULL, NULL FROM dutiful.lease GROUP BY q
 UNION ALL SELECT 5, queue, 0, count(*), NULL, NULL FROM dutiful.dead GROUP BY queue
 UNION ALL SELECT 6, queue, event, sum(n)::bigint, NULL, NULL FROM (
     SELECT queue, event, n FROM dutiful.total UNION ALL SELECT queue, event, n FROM dutiful.tally
-) t GROUP BY queue, event
+    UNION ALL SELECT unnest(queue), unnest(event), unnest(n) FROM dutiful.tally_batch
+) t WHERE queue IS NOT NULL AND event IS NOT NULL AND n IS NOT NULL GROUP BY queue, event
 UNION ALL SELECT 7, name, 0, 0, NULL, NULL FROM dutiful.queue WHERE paused_at IS NOT NULL

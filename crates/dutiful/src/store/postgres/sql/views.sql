@@ -1,6 +1,7 @@
--- What people look at in psql, one row a job, an attempt, a queue. Reads only. Each place is a part
--- of its own with a constant state, so that a condition on the state leaves the other places out,
--- and one on the id is an index scan in each.
+-- What people look at in psql, one row a job, an attempt. Reads only. (That of the queues names a
+-- table that came later: it is in migrations/0004_up.sql.) Each place is a part of its own with a
+-- constant state, so that a condition on the state leaves the other places out, and one on the id
+-- is an index scan in each.
 
 -- :function_jobs
 CREATE OR REPLACE VIEW dutiful.jobs AS
@@ -77,33 +78,3 @@ FROM (
         CASE reason WHEN 3 THEN 'stalled' ELSE 'dead' END, error_class, error_message
     FROM dutiful.dead WHERE worker <> 0
 ) a
-
--- :function_view_queues finished jobs are counted by the tally, so history costs nothing here
-CREATE OR REPLACE VIEW dutiful.queues AS
-SELECT c.queue, sum(c.pending)::bigint AS pending, sum(c.scheduled)::bigint AS scheduled,
-    sum(c.active)::bigint AS active, sum(c.failed)::bigint AS failed,
-    greatest(sum(c.completed), 0)::bigint AS completed, sum(c.dead)::bigint AS dead,
-    greatest(sum(c.cancelled), 0)::bigint AS cancelled, sum(c.stalled)::bigint AS stalled_total,
-    min(c.oldest) AS oldest_pending, bool_or(c.paused) AS paused
-FROM (
-    SELECT queue, count(*) AS pending, 0::bigint AS scheduled, 0::bigint AS active,
-        0::bigint AS failed, 0::numeric AS completed, 0::bigint AS dead, 0::numeric AS cancelled,
-        0::numeric AS stalled, min(run_at) AS oldest, false AS paused
-    FROM dutiful.ready GROUP BY queue
-    UNION ALL SELECT queue, count(*) FILTER (WHERE reason = 3),
-        count(*) FILTER (WHERE reason IN (0, 2)), 0, count(*) FILTER (WHERE reason = 1), 0, 0, 0, 0,
-        NULL, false
-    FROM dutiful.scheduled GROUP BY queue
-    UNION ALL SELECT queue, 0, 0, count(*), 0, 0, 0, 0, 0, NULL, false
-    FROM dutiful.lease GROUP BY queue
-    UNION ALL SELECT queue, 0, 0, 0, 0, 0, count(*), 0, 0, NULL, false
-    FROM dutiful.dead GROUP BY queue
-    UNION ALL SELECT queue, 0, 0, 0, 0,
-        sum(CASE event WHEN 1 THEN n WHEN 8 THEN -n ELSE 0 END), 0,
-        sum(CASE event WHEN 4 THEN n WHEN 9 THEN -n ELSE 0 END),
-        sum(CASE event WHEN 7 THEN n ELSE 0 END), NULL, false
-    FROM (SELECT queue, event, n FROM dutiful.total
-          UNION ALL SELECT queue, event, n FROM dutiful.tally) t GROUP BY queue
-    UNION ALL SELECT name, 0, 0, 0, 0, 0, 0, 0, 0, NULL, true
-    FROM dutiful.queue WHERE paused_at IS NOT NULL
-) c GROUP BY c.queue
