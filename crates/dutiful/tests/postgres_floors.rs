@@ -257,6 +257,34 @@ async fn ends_of_many_queues_are_counted_in_one_row() {
     lab.close().await;
 }
 
+#[tokio::test]
+async fn batches_of_any_size_are_folded_as_fast_as_they_come() {
+    let lab = Lab::new().await;
+    let term = lab.store.lead(WORKER, HUNG).await.expect("an answer").term;
+    let waiting = "SELECT count(*) FROM dutiful.tally_batch";
+    for (rows, parts) in [(8000, 1), (2000, 200)] {
+        let sql = format!(
+            "INSERT INTO dutiful.tally_batch (queue, type, event, n, ran, waited, ran_us, waited_us)
+             SELECT q, t, e, e::int[], '{{}}', '{{}}', '{{}}', '{{}}' FROM (SELECT
+                 array_agg('q' || p) AS q, array_agg('task'::text) AS t, array_agg(1::smallint) AS e
+                 FROM generate_series(1, {parts}) p) one, generate_series(1, {rows})"
+        );
+        lab.run(&sql).await;
+        let mut left = lab.number(waiting).await;
+        while left > 0 {
+            let folded = lab.store.fold(term).await.expect("an answer");
+            let now = lab.number(waiting).await;
+            // Who folded so much folds again at once, and not too much at a time.
+            assert!(now == 0 || folded >= 1000, "{folded} were folded, {now} are left");
+            assert!(left - now <= 5000 && (left - now) * parts <= 101_000);
+            left = now;
+        }
+    }
+    let totals = lab.client.stats().await.expect("an answer").totals;
+    assert_eq!(totals.completed, 8000 + 2000 * 200);
+    lab.close().await;
+}
+
 /// The server's count of index entries that were read in tables with this beginning of their name;
 /// it hears of a statement when a later one of its connection ends, a second after the last news.
 async fn entries_read(lab: &Lab, tables: &str) -> i64 {

@@ -20,8 +20,8 @@ DO $$ DECLARE given record; BEGIN
     FOR given IN
         SELECT a.privilege_type AS what,
             CASE a.grantee WHEN 0 THEN 'public' ELSE a.grantee::regrole::text END AS whom
-        FROM pg_class c, aclexplode(c.relacl) a
-        WHERE c.oid = 'dutiful.tally'::regclass AND a.grantee <> c.relowner
+        FROM pg_class c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+        WHERE c.oid = 'dutiful.tally'::regclass
     LOOP
         EXECUTE format('GRANT %s ON dutiful.tally_batch TO %s', given.what, given.whom);
     END LOOP;

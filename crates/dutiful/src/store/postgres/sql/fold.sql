@@ -19,9 +19,8 @@ BEGIN
         WHERE ctid = ANY (ARRAY (SELECT ctid FROM dutiful.tally ORDER BY seq LIMIT at_most))
         RETURNING *
     ),
-    -- A tenth as many: each stands for the ends of a whole batch.
     parts AS MATERIALIZED (
-        SELECT * FROM dutiful.take_batches_(at_most / 10 + 1)
+        SELECT * FROM dutiful.take_batches_(at_most)
     ),
     -- There may be thousands of queues and types, so nothing is joined: each pair, with an event,
     -- has a number, and what belongs to it is gathered by that.
@@ -79,24 +78,33 @@ BEGIN
             waited_us = dutiful.clamped_(coalesce(t.waited_us::numeric + excluded.waited_us,
                 t.waited_us, excluded.waited_us))
     )
-    SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM parts) INTO folded;
+    SELECT (SELECT count(*) FROM gone) + coalesce((SELECT max(took) FROM parts), 0) INTO folded;
     RETURN folded + dutiful.fold_failures_(at_most, 50);
 END $$
 
--- :function_batches takes the rows of batches, and answers with what they counted; a schema of the
--- version before has none
+-- :function_batches takes the rows of batches, so many of them or twenty times so many places of
+-- their arrays, and answers with what they counted and how much it took: who has taken that much
+-- folds again at once, so neither small batches nor large ones pile up. A schema of the version
+-- before has none.
 CREATE OR REPLACE FUNCTION dutiful.take_batches_(at_most int)
 RETURNS TABLE (queue text, type text, event smallint, n bigint, ran smallint, waited smallint,
-    ran_us numeric, waited_us numeric) LANGUAGE plpgsql AS $$
+    ran_us numeric, waited_us numeric, took bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
     IF to_regclass('dutiful.tally_batch') IS NULL THEN
         RETURN;
     END IF;
     RETURN QUERY
-    WITH gone AS (
+    WITH first AS (
+        SELECT ctid AS place, seq, cardinality(queue) AS parts
+        FROM dutiful.tally_batch ORDER BY seq LIMIT at_most
+    ),
+    enough AS (
+        SELECT place, parts, sum(parts) OVER (ORDER BY seq) - parts AS before FROM first
+    ),
+    gone AS (
         DELETE FROM dutiful.tally_batch
-        WHERE ctid = ANY (ARRAY (SELECT ctid FROM dutiful.tally_batch ORDER BY seq LIMIT at_most))
+        WHERE ctid = ANY (ARRAY (SELECT place FROM enough WHERE before < 20 * at_most))
         RETURNING *
     ),
     parts AS (
@@ -106,7 +114,7 @@ BEGIN
         FROM gone
     )
     SELECT queue, type, event, coalesce(sum(n), 0)::bigint, ran, waited, sum(ran_us),
-        sum(waited_us)
+        sum(waited_us), (SELECT count(*) + sum(cardinality(queue)) / 20 FROM gone)
     FROM parts WHERE queue IS NOT NULL AND type IS NOT NULL AND event IS NOT NULL
     GROUP BY queue, type, event, ran, waited;
 END $$
