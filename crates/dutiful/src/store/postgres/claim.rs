@@ -5,8 +5,8 @@
 //! it takes nothing, and another statement weighs row by row; what is missing then is asked for
 //! again with what is left of the request. Where a crowd of jobs that crashed a worker stands in
 //! front, as after the end of one with thousands of leases, a claim that took one remembers the
-//! queue: the next looks at a few rows there first, and then past all that crashed, instead of
-//! locking and weighing all of them to take one.
+//! queue: the next looks no further than at a few rows there first, and then past all that crashed,
+//! instead of locking and weighing all of them to take one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::clock::micros;
 use crate::id::{Fence, JobId, Name};
 use crate::job::Delivery;
 use crate::store::common::stored::{AT_MOST_ONCE, UNIQUE};
-use crate::store::{ClaimRequest, Claimed, Lane};
+use crate::store::{ClaimRequest, Claimed};
 
 /// Statements of one claim.
 const ROUNDS_MAX: usize = 8;
@@ -35,7 +35,7 @@ const ASIDE: Duration = Duration::from_secs(10);
 const FOREIGN_EVERY: Duration = Duration::from_secs(1);
 /// Most queues remembered for the crowd in them …
 const CROWDS_MAX: usize = 4;
-/// … in each of which a claim looks at so many rows more than it may take of those that crashed.
+/// … in the first of which a claim looks at so many rows more than it may take of those that crashed.
 const CROWD_ROWS: i32 = 8;
 
 /// What is left of the request.
@@ -67,16 +67,16 @@ impl Crowds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns how many rows of each lane to look at first, if any.
+    /// Returns how many rows of each lane to look at first, if any: the lanes up to the first crowd,
+    /// and a few of that. What comes behind waits for the next round, so that the order stays.
     fn turn(&self, ask: &ClaimRequest, first: &[i32]) -> Option<Vec<i32>> {
         let crowds = self.lock();
+        let at = ask.lanes.iter().position(|lane| crowds.contains(&lane.queue))?;
         let look = i32::try_from(ask.crashed).unwrap_or(i32::MAX).saturating_add(CROWD_ROWS);
-        let most = |(lane, most): (&Lane, &i32)| match crowds.contains(&lane.queue) {
-            true => look.min(*most),
-            false => 0,
-        };
-        let turn: Vec<i32> = ask.lanes.iter().zip(first).map(most).collect();
-        (ask.crashed > 0 && turn.iter().any(|most| *most > 0)).then_some(turn)
+        let mut turn = vec![0; first.len()];
+        turn[..at].copy_from_slice(&first[..at]);
+        turn[at] = look;
+        (ask.crashed > 0).then_some(turn)
     }
 }
 
@@ -127,10 +127,6 @@ impl Db {
                 for row in &self.front(ask, (&queues, &types), turn, &left, &stretches).await? {
                     claimed.extend(take(row, ask, claimed.is_empty(), &mut left)?);
                 }
-            }
-            if rounds == 1 && left.crashed < clamp(ask.crashed) {
-                // What may run beside is behind the crowd.
-                left.crashed = 0;
             }
         }
         if ask.crashed > 0 {
