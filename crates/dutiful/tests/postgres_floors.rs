@@ -332,43 +332,6 @@ async fn ends_and_heartbeats_read_no_leases_but_their_own() {
     lab.close().await;
 }
 
-#[tokio::test]
-async fn a_crowd_of_crashed_jobs_is_not_read_for_each_that_is_taken() {
-    const CLAIMS: i64 = 10;
-    let lab = Lab::new().await;
-    lab.put(2000, 10).await;
-    lab.run("UPDATE dutiful.ready SET crashes = 1").await;
-    lab.put(1, 10).await;
-    let crashes = |jobs: Vec<Claimed>| jobs.iter().map(|job| job.crashes).collect::<Vec<_>>();
-    assert_eq!(crashes(lab.claim(BATCH).await), [1, 0], "one of them, and what is behind them all");
-    let mut before = 0;
-    for n in 0..=CLAIMS {
-        if n == 0 || n == CLAIMS {
-            // By the next claim a second later the server has heard of all before it.
-            tokio::time::sleep(Duration::from_millis(1100)).await;
-        }
-        assert_eq!(crashes(lab.claim(BATCH).await), [1]);
-        if n == 0 {
-            before = entries_read(&lab, "job").await;
-        }
-    }
-    let read = entries_read(&lab, "job").await - before;
-    let most = 50 * CLAIMS;
-    assert!(0 < read && read <= most, "{read} records were read to take {CLAIMS}");
-    lab.put(20, 5).await;
-    let mut n = 0;
-    while n < 20 {
-        let jobs = crashes(lab.claim(BATCH).await);
-        n += jobs.iter().filter(|crashes| **crashes == 0).count();
-        assert!(jobs.len() <= 21, "{jobs:?}");
-    }
-    let left = "SELECT count(*) FROM dutiful.ready";
-    while lab.number(left).await > 1970 {
-        assert_eq!(crashes(lab.claim(BATCH).await), [1], "the crowd is taken when others went by");
-    }
-    lab.close().await;
-}
-
 /// Renews, notes, looks at and ends these leases, every other one by a release.
 async fn use_leases(lab: &Lab, jobs: &[Claimed]) {
     let fences: Vec<Fence> = jobs.iter().map(|job| job.fence).collect();

@@ -3,12 +3,9 @@
 //! The statement picks as many rows as were asked for and takes them all. Where it meets one that
 //! may have to stay (a second job that crashed a worker, an at-most-once job without a free slot)
 //! it takes nothing, and another statement weighs row by row; what is missing then is asked for
-//! again with what is left of the request. Where a crowd of jobs that crashed a worker stands in
-//! front, as after the end of one with thousands of leases, a claim that took one remembers the
-//! queue: the next looks no further than at a few rows there first, and then past all that crashed,
-//! instead of locking and weighing all of them to take one.
+//! again with what is left of the request.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -33,10 +30,6 @@ const FOREIGN_MAX: i32 = 1000;
 const ASIDE: Duration = Duration::from_secs(10);
 /// A claim that came back short looks for such rows, but not more often than this.
 const FOREIGN_EVERY: Duration = Duration::from_secs(1);
-/// Most queues remembered for the crowd in them …
-const CROWDS_MAX: usize = 4;
-/// … in the first of which a claim looks at so many rows more than it may take of those that crashed.
-const CROWD_ROWS: i32 = 8;
 
 /// What is left of the request.
 struct Left {
@@ -45,8 +38,6 @@ struct Left {
     limit: i32,
     bytes: i64,
     crashed: i32,
-    /// Queues in which jobs were passed over because they crashed a worker.
-    crowds: Vec<Name>,
     /// True when the next payload did not fit; later jobs must not overtake it.
     full: bool,
     /// What tells these leases from all others.
@@ -58,35 +49,13 @@ struct Left {
 /// A job with its lane and priority, by which the answer is ordered.
 type Placed = ((i64, i16), Claimed);
 
-/// Queues in which the last claim passed jobs over because they crashed a worker.
-#[derive(Default)]
-pub(super) struct Crowds(Mutex<Vec<Name>>);
-
-impl Crowds {
-    fn lock(&self) -> MutexGuard<'_, Vec<Name>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns how many rows of each lane to look at first, if any: the lanes up to the first crowd,
-    /// and a few of that. What comes behind waits for the next round, so that the order stays.
-    fn turn(&self, ask: &ClaimRequest, first: &[i32]) -> Option<Vec<i32>> {
-        let crowds = self.lock();
-        let at = ask.lanes.iter().position(|lane| crowds.contains(&lane.queue))?;
-        let look = i32::try_from(ask.crashed).unwrap_or(i32::MAX).saturating_add(CROWD_ROWS);
-        let mut turn = vec![0; first.len()];
-        turn[..at].copy_from_slice(&first[..at]);
-        turn[at] = look;
-        (ask.crashed > 0).then_some(turn)
-    }
-}
-
 /// When rows of unknown types were looked for last.
 #[derive(Default)]
 pub(super) struct ForeignLook(Mutex<Option<Instant>>);
 
 impl ForeignLook {
     fn is_due(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let due = last.is_none_or(|at| at.elapsed() >= FOREIGN_EVERY);
         if due {
             *last = Some(Instant::now());
@@ -106,7 +75,6 @@ impl Db {
             limit: clamp(ask.limit),
             bytes: i64::try_from(ask.bytes).unwrap_or(i64::MAX),
             crashed: clamp(ask.crashed),
-            crowds: Vec::new(),
             full: false,
             nonce: fastrand::i64(1..),
             again: true,
@@ -114,23 +82,17 @@ impl Db {
         let stretches = self.floors.stretches(ask);
         let mut claimed: Vec<Placed> = Vec::new();
         // One statement must not meet a queue twice: lanes that name one again come after it.
-        let turns = turns(&queues);
-        let crowd = turns.first().and_then(|first| self.crowds.turn(ask, first));
-        let rounds = crowd.iter().map(|turn| (1, turn));
-        for (rounds, turn) in rounds.chain(turns.iter().map(|turn| (ROUNDS_MAX, turn))) {
+        for turn in turns(&queues) {
             left.again = true;
-            for _ in 0..rounds {
+            for _ in 0..ROUNDS_MAX {
                 if !left.again || left.full || left.limit == 0 {
                     break;
                 }
                 left.again = false;
-                for row in &self.front(ask, (&queues, &types), turn, &left, &stretches).await? {
+                for row in &self.front(ask, (&queues, &types), &turn, &left, &stretches).await? {
                     claimed.extend(take(row, ask, claimed.is_empty(), &mut left)?);
                 }
             }
-        }
-        if ask.crashed > 0 {
-            *self.crowds.lock() = std::mem::take(&mut left.crowds);
         }
         claimed.sort_by(|(a, x), (b, y)| (a, x.run_at, x.fence.id).cmp(&(b, y.run_at, y.fence.id)));
         // In a lane that had less than it was asked for, all that is left is of other types.
@@ -150,13 +112,13 @@ impl Db {
         &self,
         ask: &ClaimRequest,
         (queues, types): (&[&str], &[&str]),
-        turn: &[i32],
+        turn: &[bool],
         left: &Left,
         stretches: &Stretches,
     ) -> Result<Vec<Row>, Trouble> {
         let lease = if cfg!(bug = "short_lease") { ask.lease / 2 } else { ask.lease };
         let (lease, now) = (micros(lease), self.now());
-        let rooms = left.rooms.iter().zip(turn).map(|(room, most)| *room.min(most));
+        let rooms = left.rooms.iter().zip(turn).map(|(room, on)| if *on { *room } else { 0 });
         let rooms: Vec<i32> = rooms.collect();
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![
             &queues,
@@ -195,13 +157,12 @@ impl Db {
     }
 }
 
-/// Says which lanes have their turn together, and with how many rows: each queue once.
-fn turns(queues: &[&str]) -> Vec<Vec<i32>> {
+/// Says which lanes have their turn together: each queue once.
+fn turns(queues: &[&str]) -> Vec<Vec<bool>> {
     let nth = |at: usize| queues[..at].iter().filter(|queue| **queue == queues[at]).count();
     let nth: Vec<usize> = (0..queues.len()).map(nth).collect();
     let last = nth.iter().max().map_or(0, |last| last + 1);
-    let most = |turn, nth| if nth == turn { i32::MAX } else { 0 };
-    (0..last).map(|turn| nth.iter().map(|nth| most(turn, *nth)).collect()).collect()
+    (0..last).map(|turn| nth.iter().map(|nth| *nth == turn).collect()).collect()
 }
 
 /// Reads one row of the front; `None` for one that stays (or that no worker can run).
@@ -213,17 +174,13 @@ fn take(
 ) -> Result<Option<Placed>, Trouble> {
     let (lane, flags): (i64, i16) = (row.try_get(0)?, row.try_get(5)?);
     let at = (lane - 1) as usize;
-    let crashes: i32 = row.try_get(7)?;
     if !row.try_get::<_, bool>(18)? {
-        let queue = &ask.lanes[at].queue;
-        if crashes > 0 && left.crowds.len() < CROWDS_MAX && !left.crowds.contains(queue) {
-            left.crowds.push(queue.clone());
-        }
         // A row without a record weighs nothing.
         left.full |= row.try_get::<_, Option<bool>>(19)? == Some(false) && !first;
         left.again = true;
         return Ok(None);
     }
+    let crashes: i32 = row.try_get(7)?;
     let payload: Vec<u8> = row.try_get(11)?;
     let at_most_once = i64::from(flags) & AT_MOST_ONCE != 0;
     left.limit -= 1;

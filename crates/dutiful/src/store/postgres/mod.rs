@@ -67,7 +67,6 @@ pub(super) struct Db {
     further: Versions,
     bell: Arc<Doorbell>,
     foreign: claim::ForeignLook,
-    crowds: claim::Crowds,
     floors: floors::Floors,
     gathering: gather::Gathering,
     /// Whether we may have the server flush its log, once it was asked.
@@ -100,7 +99,6 @@ impl PostgresStore {
             further,
             bell: Doorbell::new(),
             foreign: claim::ForeignLook::default(),
-            crowds: claim::Crowds::default(),
             floors: floors::Floors::default(),
             gathering: gather::Gathering::default(),
             flushes: AtomicBool::new(false),
