@@ -100,7 +100,7 @@ BEGIN
         FROM dutiful.tally_batch ORDER BY seq LIMIT at_most
     ),
     enough AS (
-        SELECT place, parts, sum(parts) OVER (ORDER BY seq) - parts AS before FROM first
+        SELECT place, sum(parts) OVER (ORDER BY seq) - parts AS before FROM first
     ),
     gone AS (
         DELETE FROM dutiful.tally_batch
