@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::Db;
@@ -22,7 +22,10 @@ const COPIED_MAX: usize = 4000;
 /// Where so many callers were answered together, they are waited for once more …
 const CALLERS_MANY: usize = 8;
 /// … for this long at most.
-const COME_AGAIN: Duration = Duration::from_micros(200);
+const COME_AGAIN: Duration = Duration::from_millis(1);
+/// Where they did not come (each was a request of its own), nobody is waited for in so many
+/// statements that follow.
+const IN_VAIN: u32 = 32;
 /// How often a batch whose answer got lost is sent again: the same ids make that harmless.
 const UNKNOWN_TRIES: u32 = 3;
 
@@ -35,13 +38,25 @@ struct Waiting {
 #[derive(Default)]
 pub(super) struct Gathering {
     line: Mutex<Queued>,
+    /// All who were expected have come.
+    complete: Notify,
 }
 
 #[derive(Default)]
 struct Queued {
     waiting: Vec<Waiting>,
+    /// How many are expected before the next statement.
+    expected: usize,
+    /// For so many statements nobody is expected.
+    alone: u32,
     /// True while somebody works off the line.
     busy: bool,
+}
+
+impl Queued {
+    fn is_complete(&self) -> bool {
+        self.waiting.len() >= self.expected
+    }
 }
 
 impl Gathering {
@@ -50,17 +65,36 @@ impl Gathering {
     }
 
     /// Many tasks that enqueue one by one come again as soon as they are answered, and all but the
-    /// first would find the next statement gone: every other one would carry one job alone.
-    async fn let_come_again(&self, callers: usize) {
-        if callers < CALLERS_MANY {
+    /// first would find the next statement gone: every other one would carry one job alone. So
+    /// they are counted before they are answered, with those who came meanwhile, or the two would
+    /// take turns for ever, half and half.
+    fn expect_again(&self, callers: usize) {
+        let mut line = self.lock();
+        line.alone = line.alone.saturating_sub(1);
+        if callers >= CALLERS_MANY && line.alone == 0 {
+            line.expected = callers + line.waiting.len();
+        }
+    }
+
+    /// Waits for all who are expected, if they come soon.
+    async fn let_come_again(&self) {
+        let complete = self.complete.notified();
+        if self.lock().is_complete() {
             return;
         }
-        let answered = Instant::now();
-        // Beside those who came meanwhile, or they would take turns for ever, half and half.
-        let all = callers + self.lock().waiting.len();
-        while self.lock().waiting.len() < all && answered.elapsed() < COME_AGAIN {
-            tokio::task::yield_now().await;
+        if tokio::time::timeout(COME_AGAIN, complete).await.is_err() {
+            self.lock().alone = IN_VAIN;
         }
+    }
+
+    /// Takes a place in the line; says whether the caller has to begin to work it off.
+    fn join(&self, one: Waiting) -> bool {
+        let mut line = self.lock();
+        line.waiting.push(one);
+        if line.expected > 0 && line.is_complete() {
+            self.complete.notify_waiters();
+        }
+        !std::mem::replace(&mut line.busy, true)
     }
 
     /// Takes the next callers, as many as fit; ends the work when there is none.
@@ -73,6 +107,7 @@ impl Gathering {
         };
         let n = line.waiting.iter().take_while(fits).count().max(1).min(line.waiting.len());
         line.busy = n > 0;
+        line.expected = 0;
         line.waiting.drain(..n).collect()
     }
 }
@@ -85,12 +120,7 @@ impl Db {
     /// together with those of others where they meet, even if the caller goes away.
     pub(super) fn gather(self: &Arc<Self>, jobs: Vec<Record>) -> Answer {
         let (to, answer) = oneshot::channel();
-        let begin = {
-            let mut line = self.gathering.lock();
-            line.waiting.push(Waiting { jobs, to });
-            !std::mem::replace(&mut line.busy, true)
-        };
-        if begin {
+        if self.gathering.join(Waiting { jobs, to }) {
             let turn = Turn { db: self.clone(), ended: false };
             // Its answers go to each caller by itself.
             drop(self.wire.run(async move {
@@ -136,15 +166,13 @@ impl Drop for Turn {
 async fn work_off(mut turn: Turn) {
     let db = turn.db.clone();
     let rows_max = if db.wire.manner().prepares { COPIED_MAX } else { ROWS_MAX };
-    let mut callers = 0;
     loop {
-        db.gathering.let_come_again(callers).await;
+        db.gathering.let_come_again().await;
         let batch = db.gathering.next(rows_max);
         if batch.is_empty() {
             turn.ended = true;
             return;
         }
-        callers = batch.len();
         store_together(&db, batch).await;
     }
 }
@@ -159,6 +187,7 @@ async fn store_together(db: &Db, mut batch: Vec<Waiting>) {
     let jobs: Vec<Record> = batch.iter_mut().flat_map(|one| one.jobs.drain(..)).collect();
     match db.enqueue_surely(Line::Enqueue, &jobs).await {
         Ok(stored) => {
+            db.gathering.expect_again(batch.len());
             let mut stored = stored.into_iter();
             for (one, n) in batch.into_iter().zip(lengths) {
                 tell(one, Ok(stored.by_ref().take(n).collect()));
@@ -183,4 +212,47 @@ async fn store_together(db: &Db, mut batch: Vec<Waiting>) {
 fn tell(one: Waiting, answer: Result<Vec<Enqueued>, StoreError>) {
     // A caller that went away no longer wants the answer; its jobs are stored all the same.
     let _ = one.to.send(answer);
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join;
+
+    use super::*;
+
+    fn come(line: &Gathering, callers: usize) {
+        for _ in 0..callers {
+            line.join(Waiting { jobs: Vec::new(), to: oneshot::channel().0 });
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_who_come_again_go_together_though_some_come_before_all_are_answered() {
+        let line = Gathering::default();
+        come(&line, CALLERS_MANY);
+        assert_eq!(line.next(100).len(), CALLERS_MANY);
+        for _ in 0..3 {
+            line.expect_again(CALLERS_MANY);
+            come(&line, CALLERS_MANY - 1);
+            // It waits, and the last one comes.
+            join(line.let_come_again(), async { come(&line, 1) }).await;
+            assert_eq!(line.lock().alone, 0, "it ended because all were there");
+            assert_eq!(line.next(100).len(), CALLERS_MANY);
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_who_do_not_come_again_are_not_waited_for_each_time() {
+        let line = Gathering::default();
+        line.expect_again(CALLERS_MANY);
+        come(&line, 1);
+        line.let_come_again().await;
+        assert_eq!(line.next(100).len(), 1, "one goes alone after all");
+        for _ in 1..IN_VAIN {
+            line.expect_again(CALLERS_MANY);
+            assert_eq!(line.lock().expected, 0);
+        }
+        line.expect_again(CALLERS_MANY);
+        assert_eq!(line.lock().expected, CALLERS_MANY);
+    }
 }
