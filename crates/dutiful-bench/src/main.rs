@@ -96,24 +96,24 @@ fn main() -> Result<()> {
         Kind::Sqlite => Place::File(tempfile::tempdir_in(&args.dir)?),
         Kind::Postgres => Place::Server(Box::new(server::start()?)),
     };
-    let commit = match &place {
-        Place::File(folder) => commit::measure(folder.path())?,
-        Place::Server(server) => server::commits(&server.url("postgres"))?,
-    };
     let mut rounds = Vec::new();
     for _ in 0..args.rounds {
         let yardstick = match &place {
             Place::File(folder) => yardstick(folder.path(), &args)?,
             Place::Server(server) => server::yardstick(server, args.jobs)?,
         };
+        let commit = match &place {
+            Place::File(folder) => commit::measure(folder.path())?,
+            Place::Server(server) => server::commits(&server.url("postgres"))?,
+        };
         let bench = match &place {
             Place::File(folder) => bench_file(&dutiful, folder.path(), &args)?,
             Place::Server(server) => bench_server(&dutiful, server, &args)?,
         };
-        rounds.push(Round { yardstick, bench });
+        rounds.push(Round { yardstick, commit, bench });
     }
     let command: Vec<_> = std::env::args().skip(1).collect();
-    println!("{}", Run { command: command.join(" "), commit, rounds }.markdown()?);
+    println!("{}", Run { command: command.join(" "), rounds }.markdown()?);
     Ok(())
 }
 

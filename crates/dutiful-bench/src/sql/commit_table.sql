@@ -1,4 +1,4 @@
 -- A table to commit to, as durable as the store's file. No parameters; nobody else has the file.
 PRAGMA journal_mode = wal;
 PRAGMA synchronous = full;
-CREATE TABLE commit_row (bytes BLOB) STRICT;
+CREATE TABLE IF NOT EXISTS commit_row (bytes BLOB) STRICT;
