@@ -1,5 +1,6 @@
 //! What is read on Postgres: claims begin past what is gone, and never past what may still come,
-//! and find a queue's jobs together; ends and heartbeats read no leases but those that they name.
+//! find a queue's jobs together, and look at few of a crowd that crashed a worker; ends and
+//! heartbeats read no leases but those that they name.
 #![cfg(feature = "postgres")]
 
 use std::collections::HashMap;
@@ -285,11 +286,12 @@ async fn batches_of_any_size_are_folded_as_fast_as_they_come() {
     lab.close().await;
 }
 
-/// The server's count of index entries that were read in leases; it lags behind by a second.
-async fn leases_read(lab: &Lab) -> i64 {
+/// The server's count of index entries that were read in tables with this beginning of their name;
+/// it lags behind by a second.
+async fn entries_read(lab: &Lab, tables: &str) -> i64 {
     let sql = format!(
         "SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_all_indexes
-         WHERE schemaname = '{}' AND relname = 'lease'",
+         WHERE schemaname = '{}' AND relname LIKE '{tables}%'",
         lab.schema
     );
     let (mut before, mut same) = (-1, 0);
@@ -304,6 +306,91 @@ async fn leases_read(lab: &Lab) -> i64 {
 }
 
 #[tokio::test]
+async fn a_crowd_of_crashed_jobs_is_not_read_for_each_that_is_taken() {
+    const CLAIMS: i64 = 10;
+    let lab = Lab::new().await;
+    lab.put(2000, 10).await;
+    lab.run("UPDATE dutiful.ready SET crashes = 1").await;
+    lab.put(1, 10).await;
+    let crashes = |jobs: Vec<Claimed>| jobs.iter().map(|job| job.crashes).collect::<Vec<_>>();
+    assert_eq!(crashes(lab.claim(BATCH).await), [1, 0], "one of them, and what is behind them all");
+    let mut before = 0;
+    for n in 0..=CLAIMS {
+        if n == 0 || n == CLAIMS {
+            // By the next claim a second later the server has heard of all before it.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+        }
+        assert_eq!(crashes(lab.claim(BATCH).await), [1]);
+        if n == 0 {
+            before = entries_read(&lab, "job").await;
+        }
+    }
+    let read = entries_read(&lab, "job").await - before;
+    let most = 50 * CLAIMS;
+    assert!(0 < read && read <= most, "{read} records were read to take {CLAIMS}");
+    lab.close().await;
+}
+
+/// What a claim has to take: lane by lane, in their order, whatever may be taken.
+async fn due_by_the_rules(lab: &Lab, ask: &ClaimRequest) -> Vec<JobId> {
+    let (mut limit, mut crashed, mut due) = (ask.limit, ask.crashed, Vec::new());
+    for lane in &ask.lanes {
+        let sql = "SELECT id::text, crashes > 0 FROM dutiful.ready WHERE queue = $1
+                   ORDER BY priority, run_at, id";
+        let sql = sql.replace("dutiful.", &format!("{}.", lab.schema));
+        let mut room = lane.limit;
+        for row in lab.raw.query(&sql, &[&lane.queue.as_str()]).await.expect("rows") {
+            let has_crashed: bool = row.get(1);
+            if room == 0 || limit == 0 || (has_crashed && crashed == 0) {
+                continue;
+            }
+            room -= 1;
+            limit -= 1;
+            crashed -= usize::from(has_crashed);
+            due.push(row.get::<_, &str>(0).parse().expect("an id"));
+        }
+    }
+    due
+}
+
+#[tokio::test]
+async fn a_crowd_of_crashed_jobs_is_taken_in_the_order_of_the_lanes() {
+    const QUEUES: usize = 4;
+    let lab = Lab::new().await;
+    let mut rng = fastrand::Rng::with_seed(20_261_130);
+    let names: Vec<_> = (0..QUEUES).map(|n| format!("q{n}")).collect();
+    let jobs = (0..2000).map(|_| {
+        let queue = Some(names[rng.usize(..QUEUES)].clone());
+        let settings = Settings { queue, priority: Some(rng.i64(1..4)), ..Settings::default() };
+        NewJob { job_type: "task".into(), payload: b"{}".to_vec(), settings }
+    });
+    lab.client.enqueue_many(jobs.collect()).await.expect("they are stored");
+    // Four of five crashed a worker; in one queue nearly all.
+    lab.run(
+        "UPDATE dutiful.ready SET crashes = 1
+         WHERE hashtext(id::text) % 5 <> 0 OR queue = 'q1' AND hashtext(id::text) % 40 <> 0",
+    )
+    .await;
+    for turn in 0..60 {
+        let mut lanes: Vec<Lane> = Vec::new();
+        let mut order: Vec<usize> = (0..QUEUES).collect();
+        rng.shuffle(&mut order);
+        for at in &order[..rng.usize(1..=QUEUES)] {
+            let queue = Name::new("queue", &names[*at]).expect("a name");
+            lanes.push(Lane { queue, limit: rng.usize(1..300), at_most_once: 0 });
+        }
+        let limit = if turn % 2 == 0 { rng.usize(1..20) } else { rng.usize(100..600) };
+        let ask = ClaimRequest { lanes, limit, crashed: rng.usize(..4), ..lab.ask(1) };
+        let due = due_by_the_rules(&lab, &ask).await;
+        let rooms: Vec<_> = ask.lanes.iter().map(|lane| (&lane.queue, lane.limit)).collect();
+        let told = format!("turn {turn}: {limit} of {rooms:?}, {} crashed", ask.crashed);
+        let taken = lab.store.claim(ask.clone()).await.expect("an answer");
+        assert_eq!(taken.iter().map(|job| job.fence.id).collect::<Vec<_>>(), due, "{told}");
+    }
+    lab.close().await;
+}
+
+#[tokio::test]
 async fn ends_and_heartbeats_read_no_leases_but_their_own() {
     const FEW: usize = 10;
     let lab = Lab::new().await;
@@ -314,9 +401,9 @@ async fn ends_and_heartbeats_read_no_leases_but_their_own() {
             jobs.extend(lab.claim(BATCH).await);
         }
         let few = &jobs[..FEW.min(jobs.len())];
-        let before = leases_read(&lab).await;
+        let before = entries_read(&lab, "lease").await;
         use_leases(&lab, few).await;
-        let read = leases_read(&lab).await - before;
+        let read = entries_read(&lab, "lease").await - before;
         let most = 20 * FEW as i64;
         assert!(read <= most, "{read} entries were read for {FEW} leases of {}", jobs.len());
         let rest = jobs[few.len()..].iter().map(|job| job.unstarted(End::Completed(None)));

@@ -15,6 +15,8 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Step>)> {
         ("a beat that no sweep saw begins the patience anew", a_beat_that_no_sweep_saw()),
         ("a job that went well at last has no error", a_job_that_went_well_at_last()),
         ("an attempt keeps so many lines and no more", lines_that_come_late()),
+        ("a job that is passed over weighs nothing", a_job_that_is_passed_over()),
+        ("only the first of a claim may be of any size", the_first_of_a_claim()),
     ]
 }
 
@@ -103,4 +105,31 @@ fn lines_that_come_late() -> Vec<Step> {
         Note(vec![Said { grip: Live(0), percent: None, checkpoint: None, lines }])
     };
     vec![Enqueue(vec![job()]), Claim(ask()), lines(1, 202), lines(1, 5), Show(0)]
+}
+
+/// Two jobs of which each crashed a worker, of this size.
+fn two_that_crashed(bytes: usize) -> Vec<Step> {
+    vec![
+        Enqueue(vec![New { bytes, ..job() }, New { bytes, ..job() }]),
+        Claim(ask()),
+        Pass { ms: 30_001 },
+        Rescue { term: Now, crashes_max: 3, limit: 100, patience_s: 0 },
+    ]
+}
+
+/// It once did: the second took the bytes of a small one behind it.
+fn a_job_that_is_passed_over() -> Vec<Step> {
+    let mut steps = two_that_crashed(200);
+    let lanes = vec![(0, 9, 9), (1, 9, 9)];
+    steps.push(Enqueue(vec![New { queue: 1, ..job() }]));
+    steps.push(Claim(Ask { lanes, bytes: 202, crashed: 1, ..ask() }));
+    steps
+}
+
+/// Once the first of each statement could be: the second statement took what did not fit.
+fn the_first_of_a_claim() -> Vec<Step> {
+    let mut steps = two_that_crashed(2);
+    steps.push(Enqueue(vec![New { bytes: 200, ..job() }]));
+    steps.push(Claim(Ask { lanes: vec![(0, 2, 9)], bytes: 100, crashed: 1, ..ask() }));
+    steps
 }

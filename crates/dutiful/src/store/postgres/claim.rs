@@ -3,9 +3,11 @@
 //! The statement picks as many rows as were asked for and takes them all. Where it meets one that
 //! may have to stay (a second job that crashed a worker, an at-most-once job without a free slot)
 //! it takes nothing, and another statement weighs row by row; what is missing then is asked for
-//! again with what is left of the request.
+//! again with what is left of the request. Where a worker died with thousands of leases, each claim
+//! would weigh them all to take one: a claim that passed many over has the next look at few.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -31,6 +33,11 @@ const ASIDE: Duration = Duration::from_secs(10);
 /// A claim that came back short looks for such rows, but not more often than this.
 const FOREIGN_EVERY: Duration = Duration::from_secs(1);
 
+/// A claim that passed over so many jobs that crashed a worker met a crowd …
+const CROWD_MIN: usize = 64;
+/// … and one that passed over fewer than `part_few` shows has seen the end of it.
+const CROWD_GONE: usize = 16;
+
 /// What is left of the request.
 struct Left {
     rooms: Vec<i32>,
@@ -38,6 +45,8 @@ struct Left {
     limit: i32,
     bytes: i64,
     crashed: i32,
+    /// True while nothing was taken: the first payload may have any size.
+    first: bool,
     /// True when the next payload did not fit; later jobs must not overtake it.
     full: bool,
     /// What tells these leases from all others.
@@ -64,6 +73,22 @@ impl ForeignLook {
     }
 }
 
+/// Whether thousands wait that crashed a worker. It says how claims look, not what they take.
+#[derive(Default)]
+pub(super) struct Crowd(AtomicBool);
+
+impl Crowd {
+    fn is_here(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of how many a claim passed over.
+    fn note(&self, passed: usize) {
+        let enough = if self.is_here() { CROWD_GONE } else { CROWD_MIN };
+        self.0.store(passed >= enough, Ordering::Relaxed);
+    }
+}
+
 impl Db {
     pub(super) async fn claim(&self, ask: &ClaimRequest) -> Result<Vec<Claimed>, Trouble> {
         let clamp = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
@@ -75,6 +100,7 @@ impl Db {
             limit: clamp(ask.limit),
             bytes: i64::try_from(ask.bytes).unwrap_or(i64::MAX),
             crashed: clamp(ask.crashed),
+            first: true,
             full: false,
             nonce: fastrand::i64(1..),
             again: true,
@@ -90,7 +116,7 @@ impl Db {
                 }
                 left.again = false;
                 for row in &self.front(ask, (&queues, &types), &turn, &left, &stretches).await? {
-                    claimed.extend(take(row, ask, claimed.is_empty(), &mut left)?);
+                    claimed.extend(take(row, ask, &mut left)?);
                 }
             }
         }
@@ -134,12 +160,22 @@ impl Db {
             &now,
         ];
         params.extend(stretches.params());
-        let rows = self.query(Line::Claim, "claim", "front", &params).await?;
-        let whole = |row: &Row| Ok::<_, Trouble>(row.try_get::<_, Option<JobId>>(1)?.is_some());
-        match rows.first() {
-            Some(row) if !whole(row)? => self.query(Line::Claim, "claim", "weighed", &params).await,
-            _ => Ok(rows),
+        let crowded = left.crashed > 0 && self.crowd.is_here();
+        if !crowded {
+            let rows = self.query(Line::Claim, "claim", "front", &params).await?;
+            let whole = |row: &Row| Ok::<_, Trouble>(row.try_get::<_, Option<JobId>>(1)?.is_some());
+            if rows.first().map_or(Ok(true), whole)? {
+                return Ok(rows);
+            }
         }
+        let name = if crowded { "crowded" } else { "weighed" };
+        params.push(&left.first);
+        let rows = self.query(Line::Claim, "claim", name, &params).await?;
+        if left.crashed > 0 {
+            let passed = |row: &&Row| row.get::<_, i32>(7) > 0 && !row.get::<_, bool>(18);
+            self.crowd.note(rows.iter().filter(passed).count());
+        }
+        Ok(rows)
     }
 
     /// Puts rows that nobody here can run 10 s ahead, where they hide what lies behind them.
@@ -166,23 +202,18 @@ fn turns(queues: &[&str]) -> Vec<Vec<bool>> {
 }
 
 /// Reads one row of the front; `None` for one that stays (or that no worker can run).
-fn take(
-    row: &Row,
-    ask: &ClaimRequest,
-    first: bool,
-    left: &mut Left,
-) -> Result<Option<Placed>, Trouble> {
+fn take(row: &Row, ask: &ClaimRequest, left: &mut Left) -> Result<Option<Placed>, Trouble> {
     let (lane, flags): (i64, i16) = (row.try_get(0)?, row.try_get(5)?);
     let at = (lane - 1) as usize;
     if !row.try_get::<_, bool>(18)? {
-        // A row without a record weighs nothing.
-        left.full |= row.try_get::<_, Option<bool>>(19)? == Some(false) && !first;
+        left.full |= !row.try_get::<_, bool>(19)?;
         left.again = true;
         return Ok(None);
     }
     let crashes: i32 = row.try_get(7)?;
     let payload: Vec<u8> = row.try_get(11)?;
     let at_most_once = i64::from(flags) & AT_MOST_ONCE != 0;
+    left.first = false;
     left.limit -= 1;
     left.rooms[at] -= 1;
     left.onces[at] -= i32::from(at_most_once);

@@ -67,6 +67,7 @@ pub(super) struct Db {
     further: Versions,
     bell: Arc<Doorbell>,
     foreign: claim::ForeignLook,
+    crowd: claim::Crowd,
     floors: floors::Floors,
     gathering: gather::Gathering,
     /// Whether we may have the server flush its log, once it was asked.
@@ -99,6 +100,7 @@ impl PostgresStore {
             further,
             bell: Doorbell::new(),
             foreign: claim::ForeignLook::default(),
+            crowd: claim::Crowd::default(),
             floors: floors::Floors::default(),
             gathering: gather::Gathering::default(),
             flushes: AtomicBool::new(false),

@@ -6,39 +6,74 @@
 -- the next begins: what was taken long ago and is not vacuumed yet is not walked through again.
 -- A row that cannot be one of ours is set aside as dead, so that it holds up nobody.
 
--- :part_found the rows at the front of the lanes, locked, with their records. Each is looked for by
--- its id (OFFSET 0): joined as tables, the server would walk through all of a day's records for
--- each row where it planned while that day had none.
+-- :part_found the rows at the front of the lanes, locked, with their records
 found AS MATERIALIZED (
-    SELECT p.*, CASE
-        WHEN p.attempt < 0 OR p.attempt = 2147483647 OR p.failures < 0 OR p.crashes < 0
-            THEN 'its numbers in the store are damaged'
-        WHEN j.id IS NULL THEN 'its record is missing from the store' END AS corrupt,
-        j.max_attempts, j.timeout_ms, j.created_at, j.correlation_id, j.trace_parent, j.group_key,
-        j.payload
+    /* part_columns */
     FROM (
-        SELECT l.n, l.once, r.place, r.queue, r.priority, r.run_at, r.id, r.type, r.flags,
-            r.attempt, r.failures, r.crashes
-        FROM unnest($1::text[], $2::int[], $3::int[], $12::int[], $13::int[]) WITH ORDINALITY
-            AS l (queue, room, once, first, last, n)
-        CROSS JOIN LATERAL (
-            SELECT r.* FROM unnest(($14::smallint[])[l.first:l.last],
-                ($15::timestamptz[])[l.first:l.last], ($16::smallint[])[l.first:l.last])
-                AS s (priority, run_at, below)
-            CROSS JOIN LATERAL (
-                SELECT r.ctid AS place, r.* FROM dutiful.ready r
-                WHERE r.queue = l.queue AND (r.priority, r.run_at) >= (s.priority, s.run_at)
-                    AND r.priority < s.below AND r.type = ANY ($4::text[])
-                    AND (r.crashes = 0 OR $7::int > 0) AND (r.flags & 2 = 0 OR l.once > 0)
-                ORDER BY r.priority, r.run_at, r.id LIMIT l.room FOR UPDATE OF r SKIP LOCKED
-            ) r
-            LIMIT l.room
-        ) r
-        WHERE l.queue <> ALL (ARRAY (SELECT q.name FROM dutiful.queue q
-            WHERE q.name = ANY ($1::text[]) AND q.paused_at IS NOT NULL))
-        LIMIT $5::int
-    ) p LEFT JOIN LATERAL (SELECT * FROM dutiful.job WHERE id = p.id OFFSET 0) j ON true
+        /* part_rows */
+        FOR UPDATE OF r SKIP LOCKED
+        /* part_limits */
+    ) p
+    /* part_record */
 )
+
+-- :part_few the same, but of the jobs that crashed a worker no more than may be taken, and 16 that
+-- show that there are others: the rest keep their places in the limits, and are neither locked nor
+-- read on
+found AS MATERIALIZED (
+    /* part_columns */
+    FROM (
+        SELECT c.* FROM (
+            SELECT *, count(*) FILTER (WHERE crashes > 0)
+                OVER (PARTITION BY n ORDER BY priority, run_at, id) AS nth_crashed
+            FROM (
+                /* part_rows */
+                /* part_limits */
+            ) r
+        ) c
+        CROSS JOIN LATERAL (
+            SELECT FROM dutiful.ready r WHERE r.ctid = c.place FOR UPDATE OF r SKIP LOCKED
+        ) held
+        WHERE c.crashes = 0 OR c.nth_crashed <= ($7::int)::bigint + 16
+    ) p
+    /* part_record */
+)
+
+-- :part_rows
+SELECT l.n, l.once, r.place, r.queue, r.priority, r.run_at, r.id, r.type, r.flags, r.attempt,
+    r.failures, r.crashes
+FROM unnest($1::text[], $2::int[], $3::int[], $12::int[], $13::int[]) WITH ORDINALITY
+    AS l (queue, room, once, first, last, n)
+CROSS JOIN LATERAL (
+    SELECT r.* FROM unnest(($14::smallint[])[l.first:l.last],
+        ($15::timestamptz[])[l.first:l.last], ($16::smallint[])[l.first:l.last])
+        AS s (priority, run_at, below)
+    CROSS JOIN LATERAL (
+        SELECT r.ctid AS place, r.* FROM dutiful.ready r
+        WHERE r.queue = l.queue AND (r.priority, r.run_at) >= (s.priority, s.run_at)
+            AND r.priority < s.below AND r.type = ANY ($4::text[])
+            AND (r.crashes = 0 OR $7::int > 0) AND (r.flags & 2 = 0 OR l.once > 0)
+        ORDER BY r.priority, r.run_at, r.id LIMIT l.room
+
+-- :part_limits
+    ) r
+    LIMIT l.room
+) r
+WHERE l.queue <> ALL (ARRAY (SELECT q.name FROM dutiful.queue q
+    WHERE q.name = ANY ($1::text[]) AND q.paused_at IS NOT NULL))
+LIMIT $5::int
+
+-- :part_columns
+SELECT p.*, CASE
+    WHEN p.attempt < 0 OR p.attempt = 2147483647 OR p.failures < 0 OR p.crashes < 0
+        THEN 'its numbers in the store are damaged'
+    WHEN j.id IS NULL THEN 'its record is missing from the store' END AS corrupt,
+    j.max_attempts, j.timeout_ms, j.created_at, j.correlation_id, j.trace_parent, j.group_key,
+    j.payload
+
+-- :part_record each is looked for by its id (OFFSET 0): joined as tables, the server would walk
+-- through all of a day's records for each row where it planned while that day had none
+LEFT JOIN LATERAL (SELECT * FROM dutiful.job WHERE id = p.id OFFSET 0) j ON true
 
 -- :front takes all that it finds; or nothing, and answers with a row without an id, where one of
 -- the rows needs a closer look (it crashed a worker, it runs at most once, it is none of ours)
@@ -71,23 +106,37 @@ FROM special s CROSS JOIN t LEFT JOIN found w ON NOT s.here
 WHERE s.here OR w.id IS NOT NULL
 
 -- :weighed the same, row by row: as many crashed ones, at-most-once ones and bytes as there is room
--- for; what is none of ours is buried. Parameters as for front.
+-- for; what is none of ours is buried. Parameters as for front, and $17 whether the first may have
+-- any size, for nothing was taken yet
 WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS now),
 /* part_found */,
-weighed AS (
-    SELECT *,
-        row_number() OVER front = 1 OR sum(octet_length(payload)) OVER front <= $6::bigint
-            AS fits,
-        sum((crashes > 0)::int) OVER front AS crashed,
-        sum(flags & 2) OVER (PARTITION BY n ORDER BY priority, run_at, id) / 2 AS onces
+/* part_weighed */
+
+-- :crowded the same where thousands have crashed a worker and may run one by one
+WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS now),
+/* part_few */,
+/* part_weighed */
+
+-- :part_weighed takes what fits of what was found; what may not be taken now weighs nothing
+numbered AS (
+    SELECT *, sum((crashes > 0 AND corrupt IS NULL)::int) OVER front AS crashed,
+        sum(CASE WHEN corrupt IS NULL THEN flags & 2 ELSE 0 END)
+            OVER (PARTITION BY n ORDER BY priority, run_at, id) / 2 AS onces
     FROM found
     WINDOW front AS (ORDER BY n, priority, run_at, id)
 ),
-judged AS MATERIALIZED (
-    SELECT *, fits AND (crashes = 0 OR crashed <= $7) AND (flags & 2 = 0 OR onces <= once)
-        AND corrupt IS NULL AS takes
-    FROM weighed
+allowed AS (
+    SELECT *, corrupt IS NULL AND (crashes = 0 OR crashed <= $7)
+        AND (flags & 2 = 0 OR onces <= once) AS may
+    FROM numbered
 ),
+weighed AS (
+    SELECT *, NOT may OR sum(octet_length(payload)) FILTER (WHERE may) OVER front <= $6::bigint
+        OR $17::boolean AND count(*) FILTER (WHERE may) OVER front = 1 AS fits
+    FROM allowed
+    WINDOW front AS (ORDER BY n, priority, run_at, id)
+),
+judged AS MATERIALIZED (SELECT *, may AND fits AS takes FROM weighed),
 left_ready AS (
     DELETE FROM dutiful.ready
     WHERE ctid = ANY (ARRAY (SELECT place FROM judged WHERE takes OR corrupt IS NOT NULL))
