@@ -46,7 +46,8 @@ impl Run {
         self.pickup(&mut text)?;
         writeln!(text, "\nThe raw lines:\n\n```json")?;
         for round in &self.rounds {
-            writeln!(text, "{}\n{}", round.yardstick, round.bench)?;
+            let commit = serde_json::to_string(&round.commit)?;
+            writeln!(text, "{}\n{commit}\n{}", round.yardstick, round.bench)?;
         }
         writeln!(text, "```")?;
         Ok(text)
@@ -73,8 +74,8 @@ impl Run {
         let each: Vec<_> = over.iter().map(|ms| format!("{ms:.2}")).collect();
         writeln!(
             text,
-            "\nPickup: p50 {:.2} ms, p99 {:.2} ms. Beyond two commits one each 20 ms p50 is {} ms, \
-             median **{:.2}**.",
+            "\nPickup: p50 {:.2} ms, p99 {:.2} ms. p50 less twice the p50 of a commit each 20 ms: \
+             {} ms, median **{:.2}**.",
             median(&mut p50s),
             median(&mut p99s),
             each.join(" · "),
@@ -157,6 +158,6 @@ mod tests {
         let rounds = [(1.0, 2.5), (2.0, 4.25), (1.0, 2.75)].map(|(c, p)| round(100, 50, c, p));
         let text = report(rounds.into());
         assert!(text.contains("p50 1 ms, p99 2 ms in a row"), "{text}");
-        assert!(text.contains("p50 is 0.50 · 0.25 · 0.75 ms, median **0.50**"), "{text}");
+        assert!(text.contains("20 ms: 0.50 · 0.25 · 0.75 ms, median **0.50**"), "{text}");
     }
 }

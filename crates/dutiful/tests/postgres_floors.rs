@@ -331,6 +331,23 @@ async fn a_crowd_of_crashed_jobs_is_not_read_for_each_that_is_taken() {
     lab.close().await;
 }
 
+#[tokio::test]
+async fn a_crowd_of_crashed_jobs_that_others_hold_is_not_slept_over() {
+    let lab = Lab::new().await;
+    let others = connect().await;
+    lab.put(300, 10).await;
+    lab.run("UPDATE dutiful.ready SET crashes = 1").await;
+    assert_eq!(lab.claim(BATCH).await.len(), 1, "it knows of the crowd now");
+    let hold = format!(
+        "BEGIN; SELECT FROM {}.ready ORDER BY priority, run_at, id LIMIT 100 FOR UPDATE",
+        lab.schema
+    );
+    others.batch_execute(&hold).await.expect("another claim is under way");
+    assert_eq!(lab.claim(BATCH).await.len(), 1, "one of those behind them");
+    others.batch_execute("COMMIT").await.expect("it ends");
+    lab.close().await;
+}
+
 /// What a claim has to take: lane by lane, in their order, whatever may be taken.
 async fn due_by_the_rules(lab: &Lab, ask: &ClaimRequest) -> Vec<JobId> {
     let (mut limit, mut crashed, mut due) = (ask.limit, ask.crashed, Vec::new());
@@ -359,12 +376,13 @@ async fn a_crowd_of_crashed_jobs_is_taken_in_the_order_of_the_lanes() {
     let lab = Lab::new().await;
     let mut rng = fastrand::Rng::with_seed(20_261_130);
     let names: Vec<_> = (0..QUEUES).map(|n| format!("q{n}")).collect();
-    let jobs = (0..2000).map(|_| {
+    let job = |rng: &mut fastrand::Rng| {
         let queue = Some(names[rng.usize(..QUEUES)].clone());
         let settings = Settings { queue, priority: Some(rng.i64(1..4)), ..Settings::default() };
         NewJob { job_type: "task".into(), payload: b"{}".to_vec(), settings }
-    });
-    lab.client.enqueue_many(jobs.collect()).await.expect("they are stored");
+    };
+    let jobs = (0..2000).map(|_| job(&mut rng)).collect();
+    lab.client.enqueue_many(jobs).await.expect("they are stored");
     // Four of five crashed a worker; in one queue nearly all.
     lab.run(
         "UPDATE dutiful.ready SET crashes = 1
@@ -379,7 +397,9 @@ async fn a_crowd_of_crashed_jobs_is_taken_in_the_order_of_the_lanes() {
             let queue = Name::new("queue", &names[*at]).expect("a name");
             lanes.push(Lane { queue, limit: rng.usize(1..300), at_most_once: 0 });
         }
-        let limit = if turn % 2 == 0 { rng.usize(1..20) } else { rng.usize(100..600) };
+        let limit = if rng.u8(..4) == 0 { rng.usize(1..20) } else { rng.usize(100..600) };
+        let fresh = (0..20).map(|_| job(&mut rng)).collect();
+        lab.client.enqueue_many(fresh).await.expect("they are stored");
         let ask = ClaimRequest { lanes, limit, crashed: rng.usize(..4), ..lab.ask(1) };
         let due = due_by_the_rules(&lab, &ask).await;
         let rooms: Vec<_> = ask.lanes.iter().map(|lane| (&lane.queue, lane.limit)).collect();

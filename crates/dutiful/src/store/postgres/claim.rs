@@ -35,7 +35,7 @@ const FOREIGN_EVERY: Duration = Duration::from_secs(1);
 
 /// A claim that passed over so many jobs that crashed a worker met a crowd …
 const CROWD_MIN: usize = 64;
-/// … and one that passed over fewer than `part_few` shows has seen the end of it.
+/// … and one that passed over fewer than `part_few` shows has seen its end, or others have it.
 const CROWD_GONE: usize = 16;
 
 /// What is left of the request.
@@ -73,7 +73,7 @@ impl ForeignLook {
     }
 }
 
-/// Whether thousands wait that crashed a worker. It says how claims look, not what they take.
+/// Whether many wait that crashed a worker. It says how claims look, not what they take.
 #[derive(Default)]
 pub(super) struct Crowd(AtomicBool);
 
@@ -114,7 +114,8 @@ impl Db {
                 if !left.again || left.full || left.limit == 0 {
                     break;
                 }
-                left.again = false;
+                // What others had locked is not made up for there.
+                left.again = left.crashed > 0 && self.crowd.is_here();
                 for row in &self.front(ask, (&queues, &types), &turn, &left, &stretches).await? {
                     claimed.extend(take(row, ask, &mut left)?);
                 }

@@ -1,7 +1,7 @@
 //! Gathers what many callers enqueue at the same moment: while one statement is under way, others
 //! wait and go together with the next one, so that they share a commit. A caller alone waits for
-//! nobody. Jobs with unique keys go by themselves, for a key may be held by somebody's open
-//! transaction, and the others would wait with them.
+//! nobody, unless many were answered a moment ago. Jobs with unique keys go by themselves, for a
+//! key may be held by somebody's open transaction, and the others would wait with them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,10 +21,10 @@ const ROWS_MAX: usize = 1000;
 const COPIED_MAX: usize = 4000;
 /// Where so many callers were answered together, they are waited for once more …
 const CALLERS_MANY: usize = 8;
-/// … for this long at most.
+/// … for about this long (the timer has steps of 1 ms).
 const COME_AGAIN: Duration = Duration::from_millis(1);
-/// Where they did not come (each was a request of its own), nobody is waited for in so many
-/// statements that follow.
+/// Where they did not come (each was a request of its own), nobody is waited for until so many
+/// statements have gone.
 const IN_VAIN: u32 = 32;
 /// How often a batch whose answer got lost is sent again: the same ids make that harmless.
 const UNKNOWN_TRIES: u32 = 3;
@@ -47,7 +47,7 @@ struct Queued {
     waiting: Vec<Waiting>,
     /// How many are expected before the next statement.
     expected: usize,
-    /// For so many statements nobody is expected.
+    /// Until so many statements have gone nobody is expected.
     alone: u32,
     /// True while somebody works off the line.
     busy: bool,
@@ -70,9 +70,10 @@ impl Gathering {
     /// take turns for ever, half and half.
     fn expect_again(&self, callers: usize) {
         let mut line = self.lock();
-        line.alone = line.alone.saturating_sub(1);
-        if callers >= CALLERS_MANY && line.alone == 0 {
-            line.expected = callers + line.waiting.len();
+        let all = callers + line.waiting.len();
+        let rows: usize = line.waiting.iter().map(|one| one.jobs.len()).sum();
+        if all >= CALLERS_MANY && rows < ROWS_MAX && line.alone == 0 {
+            line.expected = all;
         }
     }
 
@@ -82,8 +83,11 @@ impl Gathering {
         if self.lock().is_complete() {
             return;
         }
-        if tokio::time::timeout(COME_AGAIN, complete).await.is_err() {
-            self.lock().alone = IN_VAIN;
+        // Whether they came is seen in the line: the last one may come as the time ends.
+        let _ = tokio::time::timeout(COME_AGAIN, complete).await;
+        let mut line = self.lock();
+        if !line.is_complete() {
+            line.alone = IN_VAIN;
         }
     }
 
@@ -108,6 +112,7 @@ impl Gathering {
         let n = line.waiting.iter().take_while(fits).count().max(1).min(line.waiting.len());
         line.busy = n > 0;
         line.expected = 0;
+        line.alone = line.alone.saturating_sub(1);
         line.waiting.drain(..n).collect()
     }
 }
@@ -251,6 +256,7 @@ mod tests {
         for _ in 1..IN_VAIN {
             line.expect_again(CALLERS_MANY);
             assert_eq!(line.lock().expected, 0);
+            line.next(100);
         }
         line.expect_again(CALLERS_MANY);
         assert_eq!(line.lock().expected, CALLERS_MANY);

@@ -17,9 +17,9 @@ found AS MATERIALIZED (
     /* part_record */
 )
 
--- :part_few the same, but of the jobs that crashed a worker no more than may be taken, and 16 that
--- show that there are others: the rest keep their places in the limits, and are neither locked nor
--- read on
+-- :part_few the same, but of the jobs in each lane that crashed a worker no more than may be taken,
+-- and 16 that show that there are others: the rest keep their places in the limits, and are not
+-- locked, nor are their records read. What others have locked is missing here, so it is asked again
 found AS MATERIALIZED (
     /* part_columns */
     FROM (
@@ -117,7 +117,9 @@ WITH t AS MATERIALIZED (SELECT coalesce($11::timestamptz, clock_timestamp()) AS 
 /* part_few */,
 /* part_weighed */
 
--- :part_weighed takes what fits of what was found; what may not be taken now weighs nothing
+-- :part_weighed takes what fits of what was found; what may not be taken now weighs nothing. (Such
+-- a job hides one behind it in its lane until the next statement, and later lanes may take the
+-- bytes that this one needs: to let them wait would cost a statement for each lane with such jobs.)
 numbered AS (
     SELECT *, sum((crashes > 0 AND corrupt IS NULL)::int) OVER front AS crashed,
         sum(CASE WHEN corrupt IS NULL THEN flags & 2 ELSE 0 END)
