@@ -6,9 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::commit::{Commit, Times};
-
-/// The field of a yardstick with bare connections that insert a row each.
-const CROWD: &str = "rows_concurrent_per_s";
+use crate::server::ROWS_CONCURRENT;
 
 /// One yardstick, bare commits, and the bench that followed them.
 pub(crate) struct Round {
@@ -39,9 +37,9 @@ impl Run {
         writeln!(text, "|---|---|---|---|---|")?;
         self.row(&mut text, "bulk enqueue /s", "enqueue_per_s", "enqueue_bulk_per_s")?;
         self.row(&mut text, "drain /s", "drain_per_s", "drain_per_s")?;
-        if self.rounds.iter().all(|round| round.yardstick[CROWD].is_number()) {
+        if self.rounds.iter().all(|round| round.yardstick[ROWS_CONCURRENT].is_number()) {
             let figure = "50 at the same time, one by one /s";
-            self.row(&mut text, figure, CROWD, "enqueue_concurrent_per_s")?;
+            self.row(&mut text, figure, ROWS_CONCURRENT, "enqueue_concurrent_per_s")?;
         }
         self.pickup(&mut text)?;
         writeln!(text, "\nThe raw lines:\n\n```json")?;
@@ -130,7 +128,7 @@ mod tests {
         let times = Times { p50: commit, p99: 2.0 };
         Round {
             yardstick: serde_json::json!({
-                "enqueue_per_s": yardstick, "drain_per_s": 10, CROWD: 4 * yardstick
+                "enqueue_per_s": yardstick, "drain_per_s": 10, ROWS_CONCURRENT: 4 * yardstick
             }),
             commit: Commit { in_a_row: times, idle: times },
             bench: serde_json::json!({

@@ -14,6 +14,8 @@ use crate::commit::{self, Commit};
 /// Settings beside the defaults; commits wait for the disk.
 const SETTINGS: [(&str, &str); 2] = [("shared_buffers", "1GB"), ("max_wal_size", "4GB")];
 
+/// Where the yardstick's answer says how many rows a second a crowd of connections commits.
+pub(crate) const ROWS_CONCURRENT: &str = "rows_concurrent_per_s";
 /// Connections that each insert one row after the other, as many as the bench has tasks …
 const CROWD: u32 = 50;
 /// … so many rows each.
@@ -46,7 +48,7 @@ pub(crate) fn yardstick(server: &Postgres, jobs: u64) -> Result<Value> {
     let line = said.lines().rev().find(|line| line.starts_with('{'));
     let line = line.with_context(|| format!("find the yardstick's answer in: {said}"))?;
     let mut answer: Value = serde_json::from_str(line)?;
-    answer["rows_concurrent_per_s"] = crowd(&database)?.into();
+    answer[ROWS_CONCURRENT] = crowd(&database)?.into();
     Ok(answer)
 }
 

@@ -45,6 +45,8 @@ struct Left {
     limit: i32,
     bytes: i64,
     crashed: i32,
+    /// True where the next statement looks at few of a crowd.
+    crowded: bool,
     /// True while nothing was taken: the first payload may have any size.
     first: bool,
     /// True when the next payload did not fit; later jobs must not overtake it.
@@ -100,6 +102,7 @@ impl Db {
             limit: clamp(ask.limit),
             bytes: i64::try_from(ask.bytes).unwrap_or(i64::MAX),
             crashed: clamp(ask.crashed),
+            crowded: false,
             first: true,
             full: false,
             nonce: fastrand::i64(1..),
@@ -114,8 +117,9 @@ impl Db {
                 if !left.again || left.full || left.limit == 0 {
                     break;
                 }
+                left.crowded = left.crashed > 0 && self.crowd.is_here();
                 // What others had locked is not made up for there.
-                left.again = left.crashed > 0 && self.crowd.is_here();
+                left.again = left.crowded;
                 for row in &self.front(ask, (&queues, &types), &turn, &left, &stretches).await? {
                     claimed.extend(take(row, ask, &mut left)?);
                 }
@@ -161,15 +165,14 @@ impl Db {
             &now,
         ];
         params.extend(stretches.params());
-        let crowded = left.crashed > 0 && self.crowd.is_here();
-        if !crowded {
+        if !left.crowded {
             let rows = self.query(Line::Claim, "claim", "front", &params).await?;
             let whole = |row: &Row| Ok::<_, Trouble>(row.try_get::<_, Option<JobId>>(1)?.is_some());
             if rows.first().map_or(Ok(true), whole)? {
                 return Ok(rows);
             }
         }
-        let name = if crowded { "crowded" } else { "weighed" };
+        let name = if left.crowded { "crowded" } else { "weighed" };
         params.push(&left.first);
         let rows = self.query(Line::Claim, "claim", name, &params).await?;
         if left.crashed > 0 {
